@@ -1,0 +1,7 @@
+//go:build full
+
+package main
+
+import (
+	_ "github.com/wombatwisdom/wombat/public/components/all"
+)
