@@ -1,0 +1,1 @@
+"""The platform's processes: start, ready, watch, stop; nothing of it left behind."""

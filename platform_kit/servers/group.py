@@ -1,0 +1,243 @@
+"""The servers of one platform, started in order and stopped in reverse: nats-server, Wombat, workers."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from platform_kit.errors import StartupError
+from platform_kit.servers.credentials import Credentials, load_or_create
+from platform_kit.servers.data_dir import DataDir
+from platform_kit.servers.nats_server import NatsServer
+from platform_kit.servers.pipeline_store import PipelineStore
+from platform_kit.servers.supervisor import Service, ServiceState, Supervisor
+from platform_kit.servers.warden import Warden
+from platform_kit.servers.wombat import Wombat, WombatClient, free_port
+from platform_kit.servers.worker import Worker
+
+PORT_ATTEMPTS = 5
+"""How often another port is tried when somebody else was quicker."""
+
+
+@dataclass(frozen=True)
+class Desired:
+    """What should run; starts nothing.
+
+    Parameters
+    ----------
+    binaries: Name to path of nats-server, wombat and each worker.
+    data_dir: A folder to keep, or None for a temporary one.
+    workers: How many processes of each worker service.
+    durability: "lazy" or "fsync".
+    wombat_config: Settings from ``.config/wombat.yaml``.
+    nats_include: The user's own nats-server settings, or None.
+    """
+
+    binaries: Mapping[str, Path]
+    data_dir: Path | None
+    workers: Mapping[str, int]
+    durability: str
+    wombat_config: Mapping[str, Any]
+    nats_include: Path | None
+    max_payload_bytes: int
+    startup_timeout_s: float
+    stop_timeout_s: float
+
+
+class ServerGroup:
+    """The processes of one platform, from start to stop.
+
+    Parameters
+    ----------
+    desired: What should run.
+    prepare: Called once nats-server answers, while the others start: creates what they need.
+    answers: Whether the worker with this instance name and process id answers a ping.
+    kept_ports: Ports to use again.
+    on_change: Called after each change of a service's state.
+    """
+
+    def __init__(
+        self,
+        desired: Desired,
+        *,
+        prepare: Callable[[ServerGroup], None],
+        answers: Callable[[str, int], bool],
+        kept_ports: Mapping[str, int] | None = None,
+        on_change: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.desired = desired
+        self._prepare = prepare
+        self._answers = answers
+        self._kept_ports = dict(kept_ports or {})
+        self._on_change = on_change
+        self._supervisors: list[Supervisor] = []
+        self._warden: Warden | None = None
+        self._warden_watcher: threading.Thread | None = None
+        self._closing = threading.Event()
+        self.folder: DataDir
+        self.pipelines: PipelineStore
+        self.credentials: Credentials
+        self.nats: NatsServer
+        self.wombat: Wombat
+
+    @property
+    def wombat_client(self) -> WombatClient:
+        """Wombat's HTTP interface."""
+        return self.wombat.client
+
+    @property
+    def ports(self) -> dict[str, int]:
+        """The ports chosen at the first start."""
+        return {"nats": self.nats.port or 0, "wombat": self.wombat.port}
+
+    def start(self, cancel: threading.Event) -> None:
+        """Start everything; on any failure nothing is left. Raises ``StartupError`` or ``Cancelled``."""
+        self.folder = DataDir(self.desired.data_dir)
+        try:
+            self._start(cancel)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, cancel: threading.Event) -> None:
+        self._warden = self._new_warden()
+        self._warden_watcher = threading.Thread(
+            target=self._watch_warden, name="platform-kit-warden", daemon=True
+        )
+        self._warden_watcher.start()
+        self.credentials = load_or_create(self.folder.path / "credentials")
+        self.pipelines = PipelineStore(self.folder.path / "pipelines")
+        ports = self._kept_ports or self.folder.ports()
+
+        self.nats = NatsServer(
+            self.desired.binaries["nats-server"],
+            self.folder.path,
+            self.credentials,
+            durability=self.desired.durability,
+            max_payload_bytes=self.desired.max_payload_bytes,
+            include=self.desired.nats_include,
+            port=_if_free(ports.get("nats")),
+        )
+        nats = self._supervisor(self.nats)
+        nats.start(cancel)
+
+        workers = [
+            self._supervisor(
+                Worker(
+                    name,
+                    number,
+                    self.desired.binaries[name],
+                    self.folder.path,
+                    self.credentials,
+                    nats_url=self.nats.url,
+                    answers=self._answers,
+                )
+            )
+            for name, count in self.desired.workers.items()
+            for number in range(1, count + 1)
+        ]
+        self.wombat = Wombat(
+            self.desired.binaries["wombat"],
+            self.folder.path,
+            self.credentials,
+            nats_url=self.nats.url,
+            base_config=self.desired.wombat_config,
+            port=_if_free(ports.get("wombat")),
+        )
+        wombat = self._supervisor(self.wombat, on_restart=self._deploy_again)
+        wombat.launch()
+        for worker in workers:
+            worker.launch()
+        self._prepare(self)
+        self._wait_for_wombat(wombat, cancel)
+        for worker in workers:
+            worker.wait_ready(cancel)
+        self.folder.keep_ports(self.ports)
+
+    def stop(self) -> None:
+        """Stop in reverse order: workers and Wombat before NATS; then nothing of the group is left."""
+        self._closing.set()
+        for supervisor in reversed(self._supervisors):
+            supervisor.stop()
+        self._supervisors.clear()
+        if self._warden is not None:
+            self._warden.close()
+            self._warden = None
+        if self._warden_watcher is not None:
+            self._warden_watcher.join(5.0)
+            self._warden_watcher = None
+        self.folder.close()
+
+    def snapshots(self) -> list[ServiceState]:
+        """Each service as it is now, in the order of their start."""
+        return [supervisor.snapshot() for supervisor in self._supervisors]
+
+    def log_paths(self) -> dict[str, Path]:
+        """Each service's log file."""
+        return {supervisor.service.name: supervisor.service.log_path for supervisor in self._supervisors}
+
+    # ----------------------------------------------------------------------------------------------
+
+    def _supervisor(self, service: Service, on_restart: Callable[[], None] = lambda: None) -> Supervisor:
+        assert self._warden is not None
+        supervisor = Supervisor(
+            service,
+            group=self._warden.group,
+            startup_timeout_s=self.desired.startup_timeout_s,
+            stop_timeout_s=self.desired.stop_timeout_s,
+            on_restart=on_restart,
+            on_change=self._on_change,
+        )
+        self._supervisors.append(supervisor)
+        return supervisor
+
+    def _wait_for_wombat(self, wombat: Supervisor, cancel: threading.Event) -> None:
+        # Its port was free a moment ago; between then and now somebody else may have taken it.
+        for _ in range(PORT_ATTEMPTS - 1):
+            try:
+                wombat.wait_ready(cancel)
+                return
+            except StartupError as error:
+                if error.exit_code is None or _if_free(self.wombat.port) is not None:
+                    raise
+                self.wombat.port = free_port()
+                wombat.launch()
+        wombat.wait_ready(cancel)
+
+    def _new_warden(self, group: int | None = None) -> Warden:
+        remove = self.folder.path if self.folder.temporary else None
+        return Warden(remove=remove, group=group, hold=(self.folder.lock_fd,))
+
+    def _watch_warden(self) -> None:
+        """Replace a warden that was killed: without one, a killed kernel would leave its servers."""
+        while (warden := self._warden) is not None and not self._closing.is_set():
+            warden.wait()
+            if self._closing.is_set():
+                return
+            replacement = self._new_warden(warden.group)
+            self._warden = replacement
+            warden.release()
+            if self._closing.is_set():
+                replacement.close()
+
+    def _deploy_again(self) -> None:
+        for name, config in self.pipelines.all().items():
+            self.wombat_client.put(name, config)
+
+
+def _if_free(port: int | None) -> int | None:
+    """The port if it can be bound now, else None."""
+    if port is None:
+        return None
+    with socket.socket() as probe:
+        # Connections of the last run may linger on the port; servers bind all the same.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return None
+    return port
