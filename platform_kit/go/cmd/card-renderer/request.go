@@ -1,0 +1,66 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// request is one card to draw, as the pipeline sends it.
+type request struct {
+	ID       string         `json:"id"`
+	Card     map[string]any `json:"card"`
+	Derived  map[string]any `json:"derived"`
+	Template string         `json:"template"`
+	Art      string         `json:"art"`
+	ArtType  string         `json:"art_type"`
+	Seed     int64          `json:"seed"`
+}
+
+// decodeRequest reads and checks a request. An error names the column at fault, or "".
+func decodeRequest(data []byte) (req request, column string, err error) {
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	if err := decoder.Decode(&req); err != nil {
+		return request{}, "", fmt.Errorf("the request is not the JSON of a card: %w", err)
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return request{}, "", errors.New("the request goes on after its JSON object")
+	}
+	switch {
+	case req.ID == "":
+		return request{}, "id", errors.New("the card has no id")
+	case req.Card == nil:
+		return request{}, "", errors.New(`the request has no "card"`)
+	case !isDigest(req.Template):
+		return request{}, "", fmt.Errorf("the template %q is not named by a SHA-256 in lower case", clip(req.Template))
+	case req.Art == "" && req.ArtType == "":
+	case !isDigest(req.Art):
+		return request{}, "art", fmt.Errorf("the art %q is not named by a SHA-256 in lower case", clip(req.Art))
+	case req.ArtType != "svg" && req.ArtType != "png" && req.ArtType != "jpeg":
+		return request{}, "art", fmt.Errorf("art of type %q cannot be drawn; svg, png and jpeg can", clip(req.ArtType))
+	}
+	return req, "", nil
+}
+
+// isDigest tells whether text is a SHA-256 in lower case hexadecimal, and so safe as a subject token.
+func isDigest(text string) bool {
+	if len(text) != 64 {
+		return false
+	}
+	for _, c := range []byte(text) {
+		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
+			return false
+		}
+	}
+	return true
+}
+
+// clip shortens what a message quotes.
+func clip(text string) string {
+	if runes := []rune(text); len(runes) > 80 {
+		return string(runes[:80]) + "…"
+	}
+	return text
+}

@@ -1,0 +1,165 @@
+package worker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+)
+
+const (
+	// InboxPrefix of a worker's replies; the role's permissions name it.
+	InboxPrefix = "_INBOX_worker"
+	// TimeoutHeader of a request says how long the asker waits, as Go writes durations: "2s". A request that
+	// nobody waits for any more is not worked on.
+	TimeoutHeader = "Request-Timeout"
+
+	queueGroup    = "workers"
+	reconnectWait = 50 * time.Millisecond
+)
+
+// config is everything the command line and the environment say.
+type config struct {
+	name, version string
+	url           string
+	nkeyFile      string
+	credsFile     string
+	instance      string
+	limits        Limits
+}
+
+// connect opens the one connection of the process. Later losses of the server are waited out for ever.
+func connect(c config, log *slog.Logger) (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.Name(c.instance),
+		nats.CustomInboxPrefix(InboxPrefix),
+		nats.Timeout(5 * time.Second),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(reconnectWait),
+		nats.ReconnectJitter(reconnectWait, reconnectWait),
+		nats.IgnoreAuthErrorAbort(),
+		// A server that vanished without closing its socket is noticed within half a minute.
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("connection lost, reconnecting", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { log.Info("connected again") }),
+		nats.ErrorHandler(logAsyncError(log)),
+	}
+	if c.nkeyFile != "" {
+		nkey, err := nats.NkeyOptionFromSeed(c.nkeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("no usable nkey seed in %s: %w", c.nkeyFile, err)
+		}
+		opts = append(opts, nkey)
+	}
+	if c.credsFile != "" {
+		if _, err := os.Stat(c.credsFile); err != nil {
+			return nil, fmt.Errorf("no credentials file: %w", err)
+		}
+		opts = append(opts, nats.UserCredentials(c.credsFile))
+	}
+	nc, err := nats.Connect(c.url, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("cannot connect to %s: %w", redact(c.url), err)
+	}
+	return nc, nil
+}
+
+func logAsyncError(log *slog.Logger) nats.ErrHandler {
+	return func(_ *nats.Conn, sub *nats.Subscription, err error) {
+		if sub != nil {
+			log.Error("nats", "error", err, "subject", sub.Subject)
+			return
+		}
+		log.Error("nats", "error", err)
+	}
+}
+
+// serve registers the micro service and answers from the pool. It returns once the server knows the subscription.
+func serve(nc *nats.Conn, c config, p *pool, log *slog.Logger) (micro.Service, error) {
+	svc, err := micro.AddService(nc, micro.Config{
+		Name:        c.name,
+		Version:     c.version,
+		Description: "worker of the platform kit",
+		QueueGroup:  queueGroup,
+		Metadata:    map[string]string{"instance": c.instance, "pid": strconv.Itoa(os.Getpid())},
+		StatsHandler: func(*micro.Endpoint) any {
+			return p.stats()
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot register the service: %w", err)
+	}
+	// The library stops a service on any asynchronous error, a slow consumer's included. A worker reports and goes on.
+	nc.SetErrorHandler(logAsyncError(log))
+
+	err = svc.AddEndpoint("default", micro.HandlerFunc(func(req micro.Request) {
+		header := req.Headers()
+		patience, _ := time.ParseDuration(header.Get(TimeoutHeader)) // unreadable is as good as absent
+		to := req.Reply()
+		p.submit(
+			Request{Subject: req.Subject(), Header: header, Data: req.Data(), Received: time.Now()},
+			patience,
+			func(res Response, err error) { respond(nc, to, res, err, log) },
+		)
+	}), micro.WithEndpointSubject("workers."+c.name))
+	if err != nil {
+		return nil, fmt.Errorf("cannot register the endpoint: %w", err)
+	}
+	// A refused subscription is reported before the answer to this flush.
+	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+		return nil, fmt.Errorf("the server does not answer: %w", err)
+	}
+	if err := nc.LastError(); errors.Is(err, nats.ErrPermissionViolation) {
+		return nil, fmt.Errorf("the server refuses the worker's subjects: %w", err)
+	}
+	return svc, nil
+}
+
+// respond publishes an answer itself: micro's own Respond is meant for the goroutine of the callback.
+func respond(nc *nats.Conn, to string, res Response, err error, log *slog.Logger) {
+	var panicked *panicError
+	if errors.As(err, &panicked) {
+		log.Error("panic", "value", fmt.Sprint(panicked.value), "stack", string(panicked.stack))
+	}
+	if to == "" {
+		return // published without a reply subject: nobody asks
+	}
+	msg := &nats.Msg{Subject: to, Data: res.Data, Header: nats.Header(res.Header)}
+	if err == nil && nc.MaxPayload() > 0 && int64(len(res.Data)) > nc.MaxPayload()-4096 {
+		err = Reject("", fmt.Sprintf("the answer has %d bytes, more than the server's limit of %d", len(res.Data), nc.MaxPayload()))
+	}
+	if err != nil {
+		code, description, body := errorReply(err)
+		msg.Data = body
+		msg.Header = nats.Header{micro.ErrorCodeHeader: {code}, micro.ErrorHeader: {description}}
+	}
+	if err := nc.PublishMsg(msg); err != nil {
+		log.Error("answer not sent", "error", err)
+	}
+}
+
+// redact hides passwords and tokens in a comma-separated list of server URLs.
+func redact(urls string) string {
+	list := strings.Split(urls, ",")
+	for i, one := range list {
+		if at := strings.LastIndexByte(one, '@'); at >= 0 {
+			scheme, _, found := strings.Cut(one, "://")
+			if !found {
+				scheme = "nats"
+			}
+			list[i] = scheme + "://***@" + one[at+1:]
+		}
+	}
+	return strings.Join(list, ",")
+}

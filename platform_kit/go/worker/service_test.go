@@ -1,0 +1,321 @@
+package worker
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+	"github.com/nats-io/nkeys"
+)
+
+// newUser returns a user's public key and a file with its seed.
+func newUser(t *testing.T) (public, seedFile string) {
+	t.Helper()
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	public, err = pair.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	seedFile = filepath.Join(t.TempDir(), "user.nk")
+	if err := os.WriteFile(seedFile, seed, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return public, seedFile
+}
+
+// roles are an asker who may do everything and a worker with the least permissions.
+type roles struct{ askerKey, askerSeed, workerKey, workerSeed string }
+
+func newRoles(t *testing.T) roles {
+	var r roles
+	r.askerKey, r.askerSeed = newUser(t)
+	r.workerKey, r.workerSeed = newUser(t)
+	return r
+}
+
+// startServer runs a nats-server in this process; port -1 chooses one.
+func startServer(t *testing.T, r roles, port int) *server.Server {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true,
+		Nkeys: []*server.NkeyUser{
+			{Nkey: r.askerKey},
+			{Nkey: r.workerKey, Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: []string{"cards.images.*"}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"workers.* workers", "$SRV.>", InboxPrefix + ".>"}},
+				Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute},
+			}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server is not ready")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return s
+}
+
+func connectAsker(t *testing.T, s *server.Server, r roles) *nats.Conn {
+	t.Helper()
+	nkey, err := nats.NkeyOptionFromSeed(r.askerSeed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(s.ClientURL(), nkey, nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// process is a worker's run without a process around it.
+type process struct {
+	stop   context.CancelFunc
+	exit   chan int
+	ready  chan struct{}
+	stderr *watched
+}
+
+// watched keeps what was written and tells when "ready" was.
+type watched struct {
+	mu    sync.Mutex
+	text  bytes.Buffer
+	ready func()
+}
+
+func (w *watched) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if bytes.Contains(p, []byte("msg=ready")) {
+		w.ready()
+	}
+	return w.text.Write(p)
+}
+
+func (w *watched) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+func start(t *testing.T, handler Handler, args ...string) *process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{stop: cancel, exit: make(chan int, 1), ready: make(chan struct{})}
+	p.stderr = &watched{ready: sync.OnceFunc(func() { close(p.ready) })}
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		setup := func(Platform) (Handler, error) { return handler, nil }
+		p.exit <- run(ctx, "echo", "1.0.0", setup, args, func(string) string { return "" }, p.stderr)
+	}()
+	t.Cleanup(func() { cancel(); <-finished })
+	return p
+}
+
+func (p *process) waitReady(t *testing.T) {
+	t.Helper()
+	select {
+	case <-p.ready:
+	case code := <-p.exit:
+		t.Fatalf("exit code %d before ready: %s", code, p.stderr)
+	}
+}
+
+func echo(_ context.Context, req Request) (Response, error) {
+	if text := string(req.Data); strings.HasPrefix(text, "reject ") {
+		return Response{}, Reject("art", text)
+	}
+	return Response{Data: req.Data}, nil
+}
+
+func TestServiceAnswersWithTheLeastPermissions(t *testing.T) {
+	r := newRoles(t)
+	s := startServer(t, r, -1)
+	p := start(t, echo, "--nats", s.ClientURL(), "--nkey", r.workerSeed, "--instance", "echo-1")
+	p.waitReady(t)
+	nc := connectAsker(t, s, r)
+
+	reply, err := nc.Request("workers.echo", []byte("龍"), 5*time.Second)
+	if err != nil || string(reply.Data) != "龍" || reply.Header.Get(micro.ErrorCodeHeader) != "" {
+		t.Fatalf("got %v, %v", reply, err)
+	}
+	reply, err = nc.Request("workers.echo", []byte("reject a\nb"), 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if code, why := reply.Header.Get(micro.ErrorCodeHeader), reply.Header.Get(micro.ErrorHeader); code != CodeRejected || why != "reject a b" {
+		t.Errorf("code %q, description %q", code, why)
+	}
+	if body := string(reply.Data); body != `{"column":"art","reason":"reject a b"}` {
+		t.Errorf("body %s", body)
+	}
+
+	pong, err := nc.Request("$SRV.PING.echo", nil, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ping micro.Ping
+	if err := json.Unmarshal(pong.Data, &ping); err != nil || ping.Metadata["instance"] != "echo-1" || ping.Metadata["pid"] != strconv.Itoa(os.Getpid()) {
+		t.Errorf("ping %s: %v", pong.Data, err)
+	}
+	answer, err := nc.Request("$SRV.STATS.echo", nil, 5*time.Second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var stats struct {
+		Endpoints []struct {
+			Requests int       `json:"num_requests"`
+			Data     poolStats `json:"data"`
+		} `json:"endpoints"`
+	}
+	if err := json.Unmarshal(answer.Data, &stats); err != nil || len(stats.Endpoints) != 1 {
+		t.Fatalf("stats %s: %v", answer.Data, err)
+	}
+	if e := stats.Endpoints[0]; e.Requests != 2 || e.Data.Requests != 2 || e.Data.Rejected != 1 {
+		t.Errorf("stats %+v", e)
+	}
+
+	p.stop()
+	if code := <-p.exit; code != exitOK {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+	if _, err := nc.Request("workers.echo", nil, 5*time.Second); err != nats.ErrNoResponders {
+		t.Errorf("after the stop: %v", err)
+	}
+}
+
+func TestServiceIsBackAfterTheServer(t *testing.T) {
+	r := newRoles(t)
+	s := startServer(t, r, -1)
+	port := s.Addr().(*net.TCPAddr).Port
+	p := start(t, echo, "--nats", s.ClientURL(), "--nkey", r.workerSeed)
+	p.waitReady(t)
+	for range 3 {
+		s.Shutdown()
+		s.WaitForShutdown()
+		s = startServer(t, r, port)
+		nc := connectAsker(t, s, r)
+		back := time.Now()
+		for {
+			_, err := nc.Request("workers.echo", []byte("hello"), time.Second)
+			if err == nil {
+				break
+			}
+			if time.Since(back) > 10*time.Second {
+				t.Fatalf("not back: %v", err)
+			}
+		}
+		t.Logf("back %v after the server", time.Since(back).Round(time.Millisecond))
+	}
+}
+
+func TestStopAnswersWhatIsInWork(t *testing.T) {
+	r := newRoles(t)
+	s := startServer(t, r, -1)
+	inWork, release := make(chan struct{}), make(chan struct{})
+	p := start(t, func(context.Context, Request) (Response, error) {
+		close(inWork)
+		<-release
+		return Response{Data: []byte("done")}, nil
+	}, "--nats", s.ClientURL(), "--nkey", r.workerSeed)
+	p.waitReady(t)
+	nc := connectAsker(t, s, r)
+	answered := make(chan string, 1)
+	go func() {
+		reply, err := nc.Request("workers.echo", nil, 10*time.Second)
+		if err != nil {
+			answered <- err.Error()
+			return
+		}
+		answered <- string(reply.Data)
+	}()
+	<-inWork
+	p.stop()
+	close(release)
+	if got := <-answered; got != "done" {
+		t.Errorf("answered %q", got)
+	}
+	if code := <-p.exit; code != exitOK {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+}
+
+func TestCannotStart(t *testing.T) {
+	r := newRoles(t)
+	s := startServer(t, r, -1)
+	_, stranger := newUser(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody := "nats://user:secret@" + free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"nobody listens": {[]string{"--nats", nobody}, exitFailed, "cannot connect to nats://***@127.0.0.1:"},
+		"unknown key":    {[]string{"--nats", s.ClientURL(), "--nkey", stranger}, exitFailed, "Authorization Violation"},
+		"no seed file":   {[]string{"--nats", s.ClientURL(), "--nkey", "/nowhere/seed.nk"}, exitFailed, "/nowhere/seed.nk"},
+		"no creds file":  {[]string{"--nats", s.ClientURL(), "--creds", "/nowhere/user.creds"}, exitFailed, "/nowhere/user.creds"},
+		"no server":      {nil, exitUsage, "PLATFORM_NATS_URL"},
+		"an argument":    {[]string{"--nats", nobody, "more"}, exitUsage, `"more"`},
+		"no room":        {[]string{"--nats", nobody, "--queue", "0"}, exitUsage, "--queue"},
+		"unknown flag":   {[]string{"--rate", "3"}, exitUsage, "-rate"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := start(t, echo, c.args...)
+			if code := <-p.exit; code != c.code {
+				t.Errorf("exit code %d, want %d", code, c.code)
+			}
+			text := p.stderr.String()
+			if !strings.Contains(text, c.says) || strings.Contains(text, "secret") {
+				t.Errorf("says %s", text)
+			}
+			if lines := strings.Count(text, "\n"); c.code == exitFailed && lines != 1 {
+				t.Errorf("%d lines: %s", lines, text)
+			}
+		})
+	}
+}
+
+func TestEnvironmentIsTheDefaultOfFlags(t *testing.T) {
+	env := map[string]string{
+		"PLATFORM_NATS_URL": "nats://env", "PLATFORM_NKEY_FILE": "env.nk", "PLATFORM_INSTANCE": "env-1",
+	}
+	var stderr bytes.Buffer
+	c, err := parse("echo", "1.0.0", []string{"--instance", "flag-1"}, func(k string) string { return env[k] }, &stderr)
+	if err != nil || c.url != "nats://env" || c.nkeyFile != "env.nk" || c.instance != "flag-1" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	c, err = parse("echo", "1.0.0", []string{"--creds", "flag.creds"}, func(k string) string { return env[k] }, &stderr)
+	if err != nil || c.nkeyFile != "" || c.credsFile != "flag.creds" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
