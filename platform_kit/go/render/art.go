@@ -1,0 +1,182 @@
+package render
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"math"
+
+	xdraw "golang.org/x/image/draw"
+
+	"platform-kit/render/internal/svg"
+	"platform-kit/render/internal/vg"
+)
+
+// Limits of art.
+const (
+	maxArtBytes  = 32 << 20
+	maxArtPixels = 40_000_000
+)
+
+type pictureKey struct {
+	digest    [32]byte
+	kind, fit string
+	w, h      int
+	px, py    float64
+	ink       vg.Color
+}
+
+// art draws a card's own art, or procedural art where there is none.
+func (d *drawing) art(l *layer, box vg.Rect) error {
+	w, h := int(math.Ceil(box.W)), int(math.Ceil(box.H))
+	var pic *vg.Canvas
+	if len(d.card.Art) > 0 {
+		var err error
+		pic, err = d.tpl.picture(d.ctx, d.card.Art, d.card.ArtType, w, h, l.Fit, l.Position, vg.Color{A: 255})
+		if err != nil {
+			if d.ctx.Err() != nil {
+				return d.ctx.Err()
+			}
+			return &RejectError{Column: "art", Reason: err.Error()}
+		}
+	} else {
+		palette := make([]vg.Color, len(l.Palette))
+		for i, p := range l.Palette {
+			palette[i] = d.look.must(p)
+		}
+		pic = procedural(d.card.ID, d.card.Seed, w, h, palette)
+	}
+	p := &vg.Path{}
+	p.Rectangle(box, l.Radius, l.Radius)
+	mask := vg.FillMask(p, vg.Identity, vg.NonZero, d.canvas.W, d.canvas.H)
+	if l.Fill != nil {
+		d.canvas.Paint(mask, d.look.paint(l.Fill, box), nil, d.opacity)
+	}
+	d.canvas.Paint(mask, vg.NewPicture(pic, vg.Translate(math.Floor(box.X), math.Floor(box.Y)), false), nil, d.opacity)
+	return nil
+}
+
+// assetImage draws one of the template's own images.
+func (t *Template) assetImage(ctx context.Context, a *asset, w, h int, fit string, ink vg.Color) (*vg.Canvas, error) {
+	data, ok := t.assets[a.Digest]
+	if !ok {
+		return nil, fmt.Errorf("render: image %s was not loaded", a.Digest)
+	}
+	return t.picture(ctx, data, a.Type, w, h, fit, [2]float64{0.5, 0.5}, ink)
+}
+
+// picture decodes an image and fits it into w by h pixels.
+func (t *Template) picture(ctx context.Context, data []byte, kind string, w, h int, fit string, pos [2]float64, ink vg.Color) (*vg.Canvas, error) {
+	if w < 1 || h < 1 {
+		return vg.NewCanvas(1, 1), nil
+	}
+	key := pictureKey{sha256.Sum256(data), kind, fit, w, h, pos[0], pos[1], ink}
+	if pic, ok := t.pictures.get(key); ok {
+		return pic, nil
+	}
+	pic, err := t.decode(ctx, data, kind, w, h, fit != "contain", pos, ink)
+	if err != nil {
+		return nil, err
+	}
+	t.pictures.put(key, pic, len(pic.Pix))
+	return pic, nil
+}
+
+func (t *Template) decode(ctx context.Context, data []byte, kind string, w, h int, cover bool, pos [2]float64, ink vg.Color) (*vg.Canvas, error) {
+	if len(data) > maxArtBytes {
+		return nil, fmt.Errorf("a file of %d bytes; at most %d are allowed", len(data), maxArtBytes)
+	}
+	var config func([]byte) (image.Config, error)
+	var full func([]byte) (image.Image, error)
+	switch kind {
+	case "svg":
+		img, err := svg.Parse(data)
+		if err != nil {
+			return nil, err
+		}
+		pic, err := img.Draw(ctx, w, h, svg.Options{Cover: cover, X: pos[0], Y: pos[1], Color: ink, Fonts: t.svgFonts(ctx)})
+		var bad *svg.Error
+		if err != nil && !errors.As(err, &bad) {
+			return nil, fmt.Errorf("drawing an SVG: %w", err)
+		}
+		return pic, err
+	case "png":
+		config = func(b []byte) (image.Config, error) { return png.DecodeConfig(bytes.NewReader(b)) }
+		full = func(b []byte) (image.Image, error) { return png.Decode(bytes.NewReader(b)) }
+	case "jpeg":
+		config = func(b []byte) (image.Config, error) { return jpeg.DecodeConfig(bytes.NewReader(b)) }
+		full = func(b []byte) (image.Image, error) { return jpeg.Decode(bytes.NewReader(b)) }
+	default:
+		return nil, fmt.Errorf("art of type %q; svg, png and jpeg can be drawn", kind)
+	}
+	cfg, err := config(data)
+	if err != nil {
+		return nil, fmt.Errorf("not a readable %s file: %v", kind, err)
+	}
+	if cfg.Width < 1 || cfg.Height < 1 {
+		return nil, fmt.Errorf("a %s file without pixels", kind)
+	}
+	if cfg.Width > maxArtPixels/cfg.Height {
+		return nil, fmt.Errorf("%d x %d pixels; at most %d million pixels are allowed", cfg.Width, cfg.Height, maxArtPixels/1_000_000)
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	img, err := full(data)
+	if err != nil {
+		return nil, fmt.Errorf("not a whole %s file: %v", kind, err)
+	}
+	b := img.Bounds()
+	pic := vg.NewCanvas(w, h)
+	iw, ih := float64(b.Dx()), float64(b.Dy())
+	k := math.Max(float64(w)/iw, float64(h)/ih)
+	if !cover {
+		k = math.Min(float64(w)/iw, float64(h)/ih)
+	}
+	var scaler xdraw.Scaler = xdraw.CatmullRom
+	if iw*k < 1 || ih*k < 1 {
+		scaler = xdraw.ApproxBiLinear
+	}
+	x := int(math.Round((float64(w) - iw*k) * pos[0]))
+	y := int(math.Round((float64(h) - ih*k) * pos[1]))
+	dst := image.Rect(x, y, x+max(1, int(math.Round(iw*k))), y+max(1, int(math.Round(ih*k))))
+	if cover { // scale only what is seen
+		vis := image.Rect(0, 0, w, h)
+		src := image.Rect(
+			b.Min.X+int(math.Floor(float64(-dst.Min.X)/k)), b.Min.Y+int(math.Floor(float64(-dst.Min.Y)/k)),
+			b.Min.X+int(math.Ceil(float64(vis.Max.X-dst.Min.X)/k)), b.Min.Y+int(math.Ceil(float64(vis.Max.Y-dst.Min.Y)/k))).Intersect(b)
+		if src.Empty() {
+			src = b
+		}
+		scaler.Scale(pic.Image(), vis, img, src, xdraw.Src, nil)
+		return pic, nil
+	}
+	scaler.Scale(pic.Image(), dst, img, b, xdraw.Src, nil)
+	return pic, nil
+}
+
+// svgFonts sets text inside of SVG art in the template's first fonts.
+func (t *Template) svgFonts(ctx context.Context) svg.Fonts {
+	return func(text, family string, size float64, bold, italic bool) (*vg.Path, float64) {
+		p := &vg.Path{}
+		if len(t.names) == 0 {
+			return p, 0
+		}
+		run, err := t.type_.shape(shapeKey{family: t.font(family), bold: bold, italic: italic, lang: "en", text: text})
+		if err != nil || ctx.Err() != nil {
+			return p, 0
+		}
+		for i := range run.glyphs {
+			g := &run.glyphs[i]
+			if o, err := t.type_.outline(g); err == nil {
+				p.Append(o, vg.Translate(g.x*size, g.y*size).Mul(vg.Scale(size*g.scale, size*g.scale)))
+			}
+		}
+		return p, run.width * size
+	}
+}

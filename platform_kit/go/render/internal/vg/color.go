@@ -1,0 +1,103 @@
+package vg
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+)
+
+// Color is a colour with straight (not premultiplied) alpha.
+type Color struct{ R, G, B, A uint8 }
+
+// Hex reads #rgb, #rgba, #rrggbb or #rrggbbaa.
+func Hex(s string) (Color, error) {
+	h := strings.TrimPrefix(s, "#")
+	if len(h) == 3 || len(h) == 4 {
+		var b strings.Builder
+		for _, r := range h {
+			b.WriteRune(r)
+			b.WriteRune(r)
+		}
+		h = b.String()
+	}
+	if len(h) == 6 {
+		h += "ff"
+	}
+	v, err := strconv.ParseUint(h, 16, 32)
+	if err != nil || len(h) != 8 || !strings.HasPrefix(s, "#") {
+		return Color{}, fmt.Errorf("%q is not a colour; use #rgb, #rrggbb or #rrggbbaa", s)
+	}
+	return Color{uint8(v >> 24), uint8(v >> 16), uint8(v >> 8), uint8(v)}, nil
+}
+
+// Alpha returns c with its alpha multiplied by a, 0 to 1.
+func (c Color) Alpha(a float64) Color {
+	c.A = uint8(math.Round(float64(c.A) * min(max(a, 0), 1)))
+	return c
+}
+
+// Mix returns the colour at t, 0 to 1, between c and d.
+func (c Color) Mix(d Color, t float64) Color {
+	t = min(max(t, 0), 1)
+	f := func(a, b uint8) uint8 { return uint8(math.Round(float64(a) + (float64(b)-float64(a))*t)) }
+	return Color{f(c.R, d.R), f(c.G, d.G), f(c.B, d.B), f(c.A, d.A)}
+}
+
+// Luma is how bright c looks, 0 to 1.
+func (c Color) Luma() float64 {
+	return (0.2126*float64(c.R) + 0.7152*float64(c.G) + 0.0722*float64(c.B)) / 255
+}
+
+// HSL makes a colour from hue in degrees, saturation and lightness 0 to 1.
+func HSL(h, s, l float64) Color {
+	h = math.Mod(math.Mod(h, 360)+360, 360)
+	c := (1 - math.Abs(2*l-1)) * s
+	x := c * (1 - math.Abs(math.Mod(h/60, 2)-1))
+	var r, g, b float64
+	switch int(h / 60) {
+	case 0:
+		r, g = c, x
+	case 1:
+		r, g = x, c
+	case 2:
+		g, b = c, x
+	case 3:
+		g, b = x, c
+	case 4:
+		r, b = x, c
+	default:
+		r, b = c, x
+	}
+	m := l - c/2
+	f := func(v float64) uint8 { return uint8(math.Round(min(max(v+m, 0), 1) * 255)) }
+	return Color{f(r), f(g), f(b), 255}
+}
+
+// ToHSL is the inverse of [HSL].
+func (c Color) ToHSL() (h, s, l float64) {
+	r, g, b := float64(c.R)/255, float64(c.G)/255, float64(c.B)/255
+	hi, lo := max(r, g, b), min(r, g, b)
+	l = (hi + lo) / 2
+	d := hi - lo
+	if d == 0 {
+		return 0, 0, l
+	}
+	s = d / (1 - math.Abs(2*l-1))
+	switch hi {
+	case r:
+		h = 60 * math.Mod((g-b)/d+6, 6)
+	case g:
+		h = 60 * ((b-r)/d + 2)
+	default:
+		h = 60 * ((r-g)/d + 4)
+	}
+	return h, s, l
+}
+
+type premul struct{ r, g, b, a uint8 }
+
+func (c Color) premul() premul {
+	a := uint32(c.A)
+	return premul{uint8(uint32(c.R) * a / 255), uint8(uint32(c.G) * a / 255), uint8(uint32(c.B) * a / 255), c.A}
+}

@@ -1,0 +1,48 @@
+// Package render draws trading cards.
+//
+// A [Template] is made once from a bundle, the canonical JSON that
+// platform_kit.cards.template writes, and renders any number of cards, from
+// any number of goroutines at once:
+//
+//	tpl, err := render.Parse(bundle, fetch)
+//	out, err := tpl.Render(ctx, render.Card{ID: "dragon-1", Fields: fields, Seed: 7})
+//
+// The same template, card and seed always give the same bytes.
+package render
+
+import (
+	"fmt"
+	"time"
+)
+
+// Card is everything that decides one picture, the template aside.
+type Card struct {
+	ID      string         // decides procedural art, together with Seed
+	Fields  map[string]any // the deck's columns: strings and JSON scalars
+	Derived map[string]any // what the pipeline worked out: "rarity" and "type" keys, "cost" symbols
+	Art     []byte         // the art's file, or nil for procedural art
+	ArtType string         // "svg", "png" or "jpeg"; what Art is
+	Seed    int64
+}
+
+// Output is a rendered card.
+type Output struct {
+	PNG           []byte
+	Width, Height int
+	Warnings      []string      // what a person should look at, e.g. glyphs no font has
+	Draw, Encode  time.Duration // time taken
+}
+
+// RejectError says that a card cannot be rendered through its own fault, so
+// that trying again is of no use. Every other error is the renderer's.
+type RejectError struct {
+	Column string // the deck's column at fault, or ""
+	Reason string
+}
+
+func (e *RejectError) Error() string {
+	if e.Column == "" {
+		return e.Reason
+	}
+	return fmt.Sprintf("%s: %s", e.Column, e.Reason)
+}
