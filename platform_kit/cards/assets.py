@@ -1,0 +1,59 @@
+"""Templates, art and fonts in the bucket CARD_ASSETS, each under the SHA-256 of its bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from platform_kit.cards.streams import ASSETS
+
+if TYPE_CHECKING:
+    from nats.js import JetStreamContext
+
+PARALLEL = 8
+
+
+async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path]) -> int:
+    """Store what is not there yet; returns how many were.
+
+    Parameters
+    ----------
+    contents: SHA-256 to the bytes, or the file that holds them.
+    """
+    from nats.js.errors import ObjectNotFoundError
+
+    if not contents:
+        return 0
+    bucket = await js.object_store(ASSETS)
+    gate = asyncio.Semaphore(PARALLEL)
+
+    async def store(digest: str, content: bytes | Path) -> bool:
+        async with gate:
+            try:
+                await bucket.get_info(digest)
+                return False
+            except ObjectNotFoundError:
+                data = content if isinstance(content, bytes) else await asyncio.to_thread(content.read_bytes)
+                await bucket.put(digest, data)
+                return True
+
+    return sum(await asyncio.gather(*(store(digest, content) for digest, content in contents.items())))
+
+
+class ArtDigests:
+    """The SHA-256 of pictures, each file read once."""
+
+    def __init__(self) -> None:
+        self._known: dict[Path, str] = {}
+        self.files: dict[str, Path] = {}
+
+    def of(self, path: Path) -> str:
+        """The digest of the file's bytes."""
+        if path not in self._known:
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            self._known[path] = digest
+            self.files[digest] = path
+        return self._known[path]

@@ -1,0 +1,424 @@
+"""From a deck to its cards: publish a request a card, follow the results until every card is accounted for.
+
+    requested = rendered + unchanged + rejected
+
+Nothing here renders. Requests go to the stream CARD_REQUESTS, the pipeline and the workers do the rest,
+and what they say comes back on CARD_RESULTS. A request that could not be published is published again
+under the same message id, which the stream takes once; results are followed by sequence, so a server that
+is killed and comes back costs time and no card.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import secrets
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import quote
+
+from platform_kit.cards.assets import ArtDigests, upload
+from platform_kit.cards.deck import CardRow, Deck, Rejection
+from platform_kit.cards.output_folder import OutputFolder
+from platform_kit.cards.streams import IMAGES, REQUESTS, RESULTS
+from platform_kit.cards.template import Template
+from platform_kit.errors import RunError
+from platform_kit.jetstream.tail import Tail
+from platform_kit.jobs import Meter
+from platform_kit.names import token
+
+if TYPE_CHECKING:
+    from nats.aio.client import Client
+
+PUBLISH_WINDOW = 200
+FETCH_WINDOW = 16
+PUBLISH_TIMEOUT_S = 2.0
+MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
+"""Without an output folder, images up to this size in all are kept; others are fetched when asked for."""
+
+Status = Literal["rendered", "unchanged", "rejected"]
+
+
+@dataclass(frozen=True)
+class CardImageRef:
+    """Where a card's picture is, and what it is: ``digest`` is the SHA-256 of the PNG."""
+
+    digest: str
+    bytes: int
+    width: int
+    height: int
+
+
+@dataclass
+class CardOutcome:
+    """What became of one row of the deck. Times are in milliseconds."""
+
+    row: int
+    id: str | None
+    name: str
+    status: Status
+    image: CardImageRef | None = None
+    file: Path | None = None
+    warnings: Sequence[str] = ()
+    timings_ms: Mapping[str, float] = field(default_factory=dict)
+    worker: str = ""
+    attempt: int = 0
+    sequence: int | None = None
+    rejection: Rejection | None = None
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass
+class _Pending:
+    row: CardRow
+    token: str
+    digest: str
+    art: str | None
+
+
+class Generation:
+    """One run of a deck through the platform; :meth:`run` is its coroutine.
+
+    Parameters
+    ----------
+    client: A connected client that may publish requests and read the streams.
+    deck, template, seed: What to render.
+    renderer: Identifies the renderer's build; part of each card's digest.
+    out: A folder for the PNG files, or None.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        deck: Deck,
+        template: Template,
+        *,
+        seed: int,
+        renderer: str,
+        out: Path | None,
+    ) -> None:
+        self._client = client
+        self._js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
+        self._deck = deck
+        self._template = template
+        self._seed = seed
+        self._renderer = renderer
+        self.run_id = secrets.token_hex(8)
+        self.folder = OutputFolder(out, (row.id for row in deck.rows)) if out is not None else None
+        self.outcomes: list[CardOutcome] = []
+        self.images: dict[str, bytes] = {}
+        self._held_bytes = 0
+        self._arts = ArtDigests()
+
+    async def run(self, meter: Meter) -> None:
+        """Render what is new; every row of the deck has an outcome afterwards.
+
+        Errors: ``RunError`` when nats-server refuses, and what the job raises when nothing moves.
+        """
+        meter.update(total=len(self._deck), text="reading")
+        for rejection in self._deck.rejected:
+            self._reject(rejection, name="")
+        cards = [await asyncio.to_thread(self._pending, row) for row in self._deck.rows]
+        waiting = {card.token: card for card in cards if card is not None}
+        meter.update(done=len(self.outcomes))
+        try:
+            await self._settle_unchanged(waiting, meter)
+            if waiting:
+                await self._upload_assets(waiting.values(), meter)
+                await self._render(waiting, meter)
+        finally:
+            if self.folder is not None:
+                await asyncio.to_thread(self.folder.save)
+        self.outcomes.sort(key=lambda outcome: outcome.row)
+        if self.folder is not None:
+            self.folder.record(self.counts)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """requested = rendered + unchanged + rejected, once the run has ended."""
+        statuses = Counter(outcome.status for outcome in self.outcomes)
+        return {
+            "requested": len(self._deck),
+            "rendered": statuses["rendered"],
+            "unchanged": statuses["unchanged"],
+            "rejected": statuses["rejected"],
+        }
+
+    # -------------------------------------------------------------------- what there is to do
+
+    def _pending(self, row: CardRow) -> _Pending | None:
+        art = None
+        if row.art is not None:
+            try:
+                art = self._arts.of(row.art)
+            except OSError as error:
+                reason = f"the picture cannot be read: {error.strerror}"
+                self._reject(Rejection(row.row, row.id, "art", reason, "deck"), name=_name(row))
+                return None
+        content = {
+            "card": {key: value for key, value in row.fields.items() if key != "art"},
+            "art": art,
+            "seed": None if art else self._seed,
+            "template": self._template.digest,
+            "renderer": self._renderer,
+        }
+        canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+        digest = hashlib.sha256(canonical.encode()).hexdigest()
+        return _Pending(row, token(row.id), digest, art)
+
+    async def _settle_unchanged(self, waiting: dict[str, _Pending], meter: Meter) -> None:
+        """Take out of ``waiting`` the cards whose picture is there already."""
+        if self.folder is not None:
+            for card in list(waiting.values()):
+                if kept := self.folder.unchanged(card.row.id, card.digest):
+                    image = CardImageRef(kept.image, kept.bytes, *self._template.size_px)
+                    self._settle(waiting, card, "unchanged", image, file=self.folder.file(card.row.id))
+            meter.update(done=len(self.outcomes))
+        if not waiting:
+            return
+        earlier = await self._earlier_results(set(waiting))
+        gate = asyncio.Semaphore(FETCH_WINDOW)
+
+        async def reuse(card: _Pending, result: dict[str, Any]) -> None:
+            async with gate:
+                image = CardImageRef(**result["image"])
+                png = await self._fetch(image.digest)
+                if png is not None:  # the stream may have been purged since
+                    file = await self._keep(card, png)
+                    self._settle(
+                        waiting, card, "unchanged", image, file=file, warnings=result.get("warnings") or ()
+                    )
+                    meter.update(done=len(self.outcomes))
+
+        found = [(waiting[name], result) for name, result in earlier.items()]
+        await asyncio.gather(
+            *(reuse(card, result) for card, result in found if result["digest"] == card.digest)
+        )
+
+    async def _earlier_results(self, names: set[str]) -> dict[str, dict[str, Any]]:
+        """The last rendered result of each of these cards, from earlier runs on the same data."""
+        info = await self._js.stream_info(RESULTS)
+        found: dict[str, dict[str, Any]] = {}
+        if info.state.messages == 0:
+            return found
+        async with Tail(self._client, RESULTS, subjects=["cards.rendered.*"], last_per_subject=True) as tail:
+            while tail.pending != 0:
+                message = await tail.next(5.0)
+                if message is None:
+                    break
+                name = message.subject.rpartition(".")[2]
+                if name in names:
+                    found[name] = json.loads(message.data)
+        return found
+
+    # -------------------------------------------------------------------- rendering
+
+    async def _upload_assets(self, cards: Any, meter: Meter) -> None:
+        meter.update(text="uploading templates and art")
+        assets: dict[str, bytes | Path] = {self._template.digest: self._template.bundle()}
+        assets.update(self._template.files())
+        for card in cards:
+            if card.art is not None:
+                assets[card.art] = self._arts.files[card.art]
+        await upload(self._js, assets)
+
+    async def _render(self, waiting: dict[str, _Pending], meter: Meter) -> None:
+        meter.update(text="rendering")
+        info = await self._js.stream_info(RESULTS)
+        async with Tail(
+            self._client,
+            RESULTS,
+            subjects=["cards.rendered.*", "cards.rejected.*"],
+            start_seq=info.state.last_seq + 1,
+        ) as tail:
+            publishing = asyncio.create_task(self._publish(list(waiting.values())))
+            try:
+                await self._collect(waiting, tail, publishing, meter)
+            finally:
+                publishing.cancel()
+                await asyncio.gather(publishing, return_exceptions=True)
+
+    async def _publish(self, cards: Sequence[_Pending]) -> None:
+        gate = asyncio.Semaphore(PUBLISH_WINDOW)
+        async with asyncio.TaskGroup() as group:
+            for card in cards:
+                await gate.acquire()
+                task = group.create_task(self._publish_one(card))
+                task.add_done_callback(lambda _: gate.release())
+
+    async def _publish_one(self, card: _Pending) -> None:
+        """Publish until acknowledged; the job's own limit ends it when the server stays away."""
+        from nats.errors import Error, MaxPayloadError
+        from nats.js.errors import APIError
+
+        payload = json.dumps(self._request(card), ensure_ascii=False).encode()
+        headers = {
+            "Nats-Msg-Id": f"{self.run_id}.{card.token}.{card.digest}",
+            "Card-Id": quote(card.row.id, safe="")[:2000],
+            "Card-Run": self.run_id,
+        }
+        while True:
+            try:
+                await self._js.publish(
+                    f"cards.requested.{card.token}", payload, stream=REQUESTS, headers=headers
+                )
+                return
+            except MaxPayloadError as error:
+                raise RunError(
+                    f"The request of card {card.row.id!r} has {len(payload):,} bytes, too many.",
+                    hint="Shorten the row, or raise max_payload_bytes.",
+                ) from error
+            except APIError as error:
+                # 503 and 5xx pass: the server has just come back and is still recovering its streams.
+                if error.code is not None and error.code < 500:
+                    raise RunError(
+                        f"nats-server refused the request of card {card.row.id!r}: {error}"
+                    ) from error
+            except (Error, TimeoutError):
+                pass
+            await asyncio.sleep(0.1)
+
+    def _request(self, card: _Pending) -> dict[str, Any]:
+        row = card.row
+        kind = row.art.suffix.lower().lstrip(".") if row.art is not None else None
+        return {
+            "run": self.run_id,
+            "id": row.id,
+            "row": row.row,
+            "digest": card.digest,
+            "card": row.fields,
+            "template": self._template.digest,
+            "art": card.art,
+            "art_type": "jpeg" if kind == "jpg" else kind,
+            "seed": self._seed,
+        }
+
+    async def _collect(
+        self, waiting: dict[str, _Pending], tail: Tail, publishing: asyncio.Task[None], meter: Meter
+    ) -> None:
+        gate = asyncio.Semaphore(FETCH_WINDOW)
+        fetching: set[asyncio.Task[None]] = set()
+        try:
+            while waiting:
+                if publishing.done():
+                    publishing.result()
+                for task in [task for task in fetching if task.done()]:
+                    fetching.discard(task)
+                    task.result()
+                message = await tail.next(0.2)
+                if message is None:
+                    continue
+                result = json.loads(message.data)
+                card = waiting.get(message.subject.rpartition(".")[2])
+                if card is None or result.get("run") != self.run_id:
+                    continue
+                if result["status"] == "rejected":
+                    del waiting[card.token]
+                    self._reject(_rejection(card, result), name=_name(card.row))
+                    meter.update(done=len(self.outcomes))
+                    continue
+                await gate.acquire()
+                sequence = message.metadata.sequence.stream
+                task = asyncio.create_task(self._finish(waiting, card, result, sequence, meter))
+                task.add_done_callback(lambda _: gate.release())
+                fetching.add(task)
+        finally:
+            for task in fetching:
+                task.cancel()
+            await asyncio.gather(*fetching, return_exceptions=True)
+
+    async def _finish(
+        self,
+        waiting: dict[str, _Pending],
+        card: _Pending,
+        result: dict[str, Any],
+        sequence: int,
+        meter: Meter,
+    ) -> None:
+        """Fetch the picture of a rendered card and keep it; the card waits until that is done."""
+        image = CardImageRef(**result["image"])
+        png = await self._fetch(image.digest)
+        if png is None:
+            raise RunError(
+                f"The picture of card {card.row.id!r} is not in {IMAGES}, though its result names it.",
+                hint="Was the stream purged during the run? Run again: only missing cards are rendered.",
+            )
+        file = await self._keep(card, png)
+        self._settle(
+            waiting,
+            card,
+            "rendered",
+            image,
+            file=file,
+            warnings=result.get("warnings") or (),
+            timings_ms=result.get("timings_ms") or {},
+            worker=str(result.get("worker", "")),
+            attempt=int(result.get("attempt", 1)),
+            sequence=sequence,
+        )
+        meter.update(done=len(self.outcomes))
+
+    async def _fetch(self, digest: str) -> bytes | None:
+        return await fetch_image(self._client, digest)
+
+    async def _keep(self, card: _Pending, png: bytes) -> Path | None:
+        if self.folder is not None:
+            return await asyncio.to_thread(self.folder.write, card.row.id, card.digest, png)
+        if self._held_bytes + len(png) <= MEMORY_LIMIT_BYTES:
+            self._held_bytes += len(png)
+            self.images[card.row.id] = png
+        return None
+
+    # -------------------------------------------------------------------- accounting
+
+    def _settle(
+        self, waiting: dict[str, _Pending], card: _Pending, status: Status, image: CardImageRef, **more: Any
+    ) -> None:
+        if waiting.pop(card.token, None) is not None:
+            row = card.row
+            self.outcomes.append(
+                CardOutcome(row.row, row.id, _name(row), status, image, fields=row.fields, **more)
+            )
+
+    def _reject(self, rejection: Rejection, *, name: str) -> None:
+        self.outcomes.append(CardOutcome(rejection.row, rejection.id, name, "rejected", rejection=rejection))
+
+
+async def fetch_image(client: Client, digest: str) -> bytes | None:
+    """The PNG with this digest from CARD_IMAGES; None if the stream does not have it.
+
+    Tries again while the server is away; the caller's own limit ends it.
+    """
+    from nats.errors import Error
+    from nats.js.errors import NotFoundError
+
+    js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
+    while True:
+        try:
+            message = await js.get_msg(IMAGES, subject=f"cards.images.{digest}", direct=True)
+        except NotFoundError:
+            return None
+        except (Error, TimeoutError):
+            await asyncio.sleep(0.1)
+            continue
+        data = message.data or b""
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise RunError(
+                f"{IMAGES} holds other bytes under {digest[:12]}… than that digest.", hint="Purge the stream."
+            )
+        return data
+
+
+def _name(row: CardRow) -> str:
+    return str(row.fields.get("name", ""))
+
+
+def _rejection(card: _Pending, result: Mapping[str, Any]) -> Rejection:
+    stage: Literal["rules", "render"] = "render" if result.get("stage") == "render" else "rules"
+    column = result.get("column")
+    reason = str(result.get("reason") or "no reason was given")
+    return Rejection(card.row.row, card.row.id, str(column) if column else None, reason, stage)

@@ -1,0 +1,223 @@
+"""A Wombat config: read it, have Wombat lint it, run the unit tests inside it.
+
+The streams API's own check misses errors inside mappings, so ``wombat lint`` is always asked first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from platform_kit import binaries
+from platform_kit.errors import LintError, PipelineError, PipelineTestError
+from platform_kit.servers.process import base_environment
+from platform_kit.settings import Settings
+
+NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
+TOOL_TIMEOUT_S = 60.0
+TEST_SUFFIX = "_benthos_test"
+_PROBLEM = re.compile(r"^(?P<file>.+?)\((?P<line>\d+),(?P<column>\d+)\) (?P<what>.*)$")
+# Wombat finds these in its environment; for lint and test any value does.
+PLACEHOLDERS = {"PLATFORM_NATS_URL": "nats://127.0.0.1:4222", "PLATFORM_NKEY_FILE": "/dev/null"}
+
+
+@dataclass(frozen=True)
+class LintProblem:
+    """Something Wombat's linter found; ``line`` and ``column`` count from 1."""
+
+    line: int
+    column: int
+    what: str
+
+    def __str__(self) -> str:
+        return f"line {self.line}, column {self.column}: {self.what}"
+
+
+@dataclass(frozen=True)
+class PipelineTests:
+    """The outcome of a config's own unit tests: how many there are, and Wombat's report on failures."""
+
+    count: int
+    passed: bool
+    report: str
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """A Wombat config under a name.
+
+    Parameters
+    ----------
+    name: What it is deployed as: letters, digits, ``_`` and ``-``.
+    text: The config as YAML.
+    path: The file it was read from, if any.
+
+    Example
+    -------
+    >>> Pipeline("echo", "input: {stdin: {}}\\noutput: {stdout: {}}").config["output"]
+    {'stdout': {}}
+    """
+
+    name: str
+    text: str = field(repr=False)
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise PipelineError(
+                f"{self.name!r} cannot be the name of a pipeline.",
+                hint="Use letters, digits, _ and -, at most 100 of them.",
+            )
+
+    @classmethod
+    def read(cls, path: str | Path, *, name: str | None = None) -> Pipeline:
+        """Read a config from a YAML file; its name is the file's unless given.
+
+        Errors: ``PipelineError`` when there is no such file, or it is not text.
+        """
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise PipelineError(
+                f"The pipeline {path} cannot be read: {error.strerror}.", hint="Check the path."
+            ) from error
+        except UnicodeDecodeError as error:
+            raise PipelineError(
+                f"The pipeline {path} is not UTF-8 text.", hint="Save it as UTF-8."
+            ) from error
+        return cls(name or path.stem, text, path.resolve())
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The parsed config without its unit tests: what is deployed.
+
+        Errors: ``LintError`` when it is not YAML, or no mapping.
+        """
+        import yaml
+
+        try:
+            found = yaml.safe_load(self.text)
+        except yaml.YAMLError as error:
+            raise LintError(
+                f"The pipeline {self.name} is not YAML: {error}", hint="Mend the line named above."
+            ) from error
+        if not isinstance(found, dict):
+            raise LintError(
+                f"The pipeline {self.name} is {type(found).__name__}, not a mapping.",
+                hint="A Wombat config has the keys input, pipeline and output.",
+            )
+        return {key: value for key, value in found.items() if key != "tests"}
+
+    def problems(self, *, settings: Settings | None = None) -> list[LintProblem]:
+        """What Wombat's linter finds; an empty list when all is well."""
+        code, output = self._tool("lint", settings)
+        found = []
+        for line in output.splitlines():
+            if match := _PROBLEM.match(line):
+                found.append(LintProblem(int(match["line"]), int(match["column"]), match["what"]))
+        if code != 0 and not found:
+            raise PipelineError(f"wombat lint failed on {self.name}: {output.strip()}")
+        return found
+
+    def lint(self, *, settings: Settings | None = None) -> list[LintProblem]:
+        """Raise ``LintError`` with every problem and the line it is in; an empty list when all is well."""
+        settings = settings or Settings.load()
+        clean = self._clean_mark(settings)
+        if clean.exists():
+            return []
+        problems = self.problems(settings=settings)
+        if not problems:
+            with contextlib.suppress(OSError):  # it is only linted again
+                clean.parent.mkdir(parents=True, exist_ok=True)
+                clean.touch()
+        if problems:
+            lines = self.text.splitlines()
+            shown = "\n".join(f"  {problem}\n{_excerpt(lines, problem)}" for problem in problems[:20])
+            raise LintError(
+                f"{self.path or self.name}: {len(problems)} problem(s)\n{shown}",
+                problems=problems,
+                hint="Mend the lines above and run it again.",
+            )
+        return problems
+
+    def test(self, *, settings: Settings | None = None) -> PipelineTests:
+        """Run the unit tests inside the config with ``wombat test``.
+
+        Errors: ``PipelineTestError`` with Wombat's own report when one fails.
+        """
+        self.lint(settings=settings)
+        count = self._test_count()
+        if count == 0:
+            return PipelineTests(0, True, "")
+        code, output = self._tool("test", settings)
+        if code != 0:
+            raise PipelineTestError(
+                f"{self.path or self.name}: its unit tests fail.\n{output.strip()}",
+                hint="Wombat's report above names the test, its line, what was expected and what came.",
+            )
+        return PipelineTests(count, True, output.strip())
+
+    def _clean_mark(self, settings: Settings) -> Path:
+        """A file that says that this text passed this Wombat's linter."""
+        wombat = binaries.ensure("wombat", settings)
+        key = hashlib.sha256(f"{wombat}\0{self.text}".encode()).hexdigest()
+        return settings.cache_dir / "lint" / key
+
+    def _tool(self, command: str, settings: Settings | None) -> tuple[int, str]:
+        settings = settings or Settings.load()
+        wombat = binaries.ensure("wombat", settings)
+        with tempfile.TemporaryDirectory(prefix="platform-kit-pipeline-") as folder:
+            # A config may name files beside it (mocks, test data): its own folder is where it is tested.
+            path = self.path if self._unchanged() else Path(folder) / f"{self.name}.yaml"
+            assert path is not None
+            if path.parent == Path(folder):
+                path.write_text(self.text, encoding="utf-8")
+            try:
+                done = subprocess.run(
+                    [str(wombat), command, str(path)],
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    text=True,
+                    errors="replace",
+                    env=base_environment() | PLACEHOLDERS,
+                    timeout=TOOL_TIMEOUT_S,
+                    check=False,
+                )
+            except subprocess.TimeoutExpired as error:
+                raise PipelineError(
+                    f"wombat {command} of {self.name} did not end within {TOOL_TIMEOUT_S:g} s.",
+                    hint="A test may wait for a service; mock its processor.",
+                ) from error
+        return done.returncode, (done.stdout + done.stderr).replace(str(path), path.name)
+
+    def _test_count(self) -> int:
+        """Tests inside the config, and in the file beside it that Wombat also looks at."""
+        import yaml
+
+        texts = [self.text]
+        if self.path is not None and self._unchanged():
+            beside = self.path.with_name(f"{self.path.stem}{TEST_SUFFIX}{self.path.suffix}")
+            if beside.is_file():
+                texts.append(beside.read_text(encoding="utf-8"))
+        return sum(len(yaml.safe_load(text).get("tests") or []) for text in texts)
+
+    def _unchanged(self) -> bool:
+        try:
+            return self.path is not None and self.path.read_text(encoding="utf-8") == self.text
+        except (OSError, UnicodeDecodeError):
+            return False
+
+
+def _excerpt(lines: list[str], problem: LintProblem) -> str:
+    if not 1 <= problem.line <= len(lines):
+        return ""
+    line = lines[problem.line - 1]
+    start = max(0, problem.column - 80)
+    return f"    {line[start : start + 120]}\n    {' ' * (problem.column - 1 - start)}^"
