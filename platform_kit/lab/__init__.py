@@ -1,0 +1,1 @@
+"""Experiments: notebooks executed with parameters."""
