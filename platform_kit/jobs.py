@@ -557,6 +557,11 @@ class LoopThread:
                 hint="Look at the logs of the platform, or allow more time.",
             ) from None
 
+    def cancel_jobs(self) -> None:
+        """Ask every job that still runs to end; waits for nothing."""
+        for job in list(self._jobs):
+            job.cancel()
+
     def stop(self, timeout_s: float = 10.0) -> None:
         """Cancel what is left, end the loop and its thread; does nothing if it is stopped.
 

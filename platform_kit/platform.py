@@ -457,6 +457,7 @@ class Platform:
     def _disconnect(self) -> None:
         client, self._client = self._client, None
         if client is not None and self._loop.running:
+            self._loop.cancel_jobs()  # before their connection closes under them
             self._loop.run(client.close(), 5.0)
 
     def _endpoint(self, role: str = "admin") -> Endpoint:

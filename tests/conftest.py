@@ -46,6 +46,13 @@ def processes_below(*folders: Path) -> list[str]:
     return found
 
 
+def new_threads(before: set[threading.Thread]) -> list[threading.Thread]:
+    """Threads that were not there before, but for those a pool that was there has grown by."""
+    pools = tuple(f"{thread.name}-blocking" for thread in before if thread.is_alive())
+    found = [thread for thread in threading.enumerate() if thread not in before and thread.is_alive()]
+    return [thread for thread in found if not (pools and thread.name.startswith(pools))]
+
+
 @pytest.fixture(autouse=True)
 def no_leaks(_temporary_root: Path, tmp_path: Path) -> Iterator[None]:
     """Fail a test that leaves a process, a thread or a temporary folder."""
@@ -56,11 +63,7 @@ def no_leaks(_temporary_root: Path, tmp_path: Path) -> Iterator[None]:
     deadline = time.monotonic() + LEAK_WAIT_S
     while True:
         left = [
-            *(
-                f"thread {thread.name}"
-                for thread in set(threading.enumerate()) - threads
-                if thread.is_alive()
-            ),
+            *(f"thread {thread.name}" for thread in new_threads(threads)),
             *(f"folder {folder.name}" for folder in set(_temporary_root.iterdir()) - folders),
             *(f"process {line}" for line in set(processes_below(_temporary_root, tmp_path)) - processes),
         ]

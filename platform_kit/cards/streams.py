@@ -15,8 +15,8 @@ IMAGES = "CARD_IMAGES"
 ASSETS = "CARD_ASSETS"
 PIPELINE = "render_cards"
 DEDUPE_WINDOW_S = 600.0
-ACK_WAIT_S = 5.0
-"""How soon a card comes again when Wombat died with it."""
+ACK_WAIT_S = 10.0
+"""How soon a card comes again when Wombat died with it: twice what the pipeline first gives a worker."""
 
 
 async def ensure_card_streams(js: JetStreamContext) -> None:
@@ -59,7 +59,7 @@ async def ensure_card_streams(js: JetStreamContext) -> None:
             ack_policy=AckPolicy.EXPLICIT,
             ack_wait=ACK_WAIT_S,
             max_deliver=-1,
-            max_ack_pending=256,
+            max_ack_pending=64,
         ),
     )
     try:

@@ -51,9 +51,14 @@ func (d *drawing) art(l *layer, box vg.Rect) error {
 		}
 		pic = procedural(d.card.ID, d.card.Seed, w, h, palette)
 	}
-	p := &vg.Path{}
-	p.Rectangle(box, l.Radius, l.Radius)
-	mask := vg.FillMask(p, vg.Identity, vg.NonZero, d.canvas.W, d.canvas.H)
+	m, ok := d.tpl.shapes.get(l)
+	if !ok {
+		p := &vg.Path{}
+		p.Rectangle(box, l.Radius, l.Radius)
+		m = &shapeMasks{fill: vg.FillMask(p, vg.Identity, vg.NonZero, d.canvas.W, d.canvas.H)}
+		d.tpl.shapes.put(l, m, len(m.fill.Pix)+100)
+	}
+	mask := m.fill
 	if l.Fill != nil {
 		d.canvas.Paint(mask, d.look.paint(l.Fill, box), nil, d.opacity)
 	}

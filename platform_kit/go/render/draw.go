@@ -33,6 +33,7 @@ func (d *drawing) warn(format string, args ...any) {
 type segment struct {
 	layers []*layer
 	static bool
+	styles []int // which styles a static one depends on
 }
 
 // segments splits layers where static ones begin and end.
@@ -43,7 +44,7 @@ func segments(layers []*layer) []segment {
 		if n := len(out); n > 0 && out[n-1].static == static {
 			out[n-1].layers = layers[i-len(out[n-1].layers) : i+1]
 		} else {
-			out = append(out, segment{layers[i : i+1], static})
+			out = append(out, segment{layers: layers[i : i+1], static: static})
 		}
 	}
 	return out
@@ -99,7 +100,12 @@ func (d *drawing) sheet(i int, seg segment) (*sheet, error) {
 	for _, l := range seg.layers {
 		d.shown(l, &shown)
 	}
-	key := sheetKey{i, d.look.key, shown.String()}
+	var chosen strings.Builder
+	for _, k := range seg.styles {
+		chosen.WriteString(d.look.keys[k])
+		chosen.WriteByte(0)
+	}
+	key := sheetKey{i, chosen.String(), shown.String()}
 	if s, ok := d.tpl.sheets.get(key); ok {
 		return s, nil
 	}

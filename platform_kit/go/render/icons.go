@@ -148,6 +148,9 @@ func (d *drawing) icons(l *layer, box vg.Rect) error {
 	if len(row) == 0 {
 		return nil
 	}
+	if len(row) == 1 && row[0].wordy() && len(d.tpl.names) > 0 {
+		return d.capsule(l, row[0], box)
+	}
 	n := float64(len(row))
 	size := l.Size
 	smallest := l.MinSize
@@ -190,6 +193,36 @@ func (d *drawing) icons(l *layer, box vg.Rect) error {
 	return nil
 }
 
+// wordy tells whether an icon shows a text that is too long for a round one.
+func (i *icon) wordy() bool {
+	return i.path == nil && i.Image == nil && i.Text == nil && len([]rune(i.Key)) > 3
+}
+
+// capsule draws an icon made longer for its text, such as "4 gold".
+func (d *drawing) capsule(l *layer, ic *icon, box vg.Rect) error {
+	run, err := d.tpl.type_.shape(shapeKey{family: d.tpl.iconFont(ic.Font), bold: true, lang: d.lang, text: ic.Key})
+	if err != nil {
+		return err
+	}
+	size := min(l.Size, box.H)
+	r := vg.Rect{X: box.X, Y: box.Y + (box.H-size)/2, W: min(box.W, max(size, size*(0.56*run.width/labelWidth))), H: size}
+	switch l.Align {
+	case "right":
+		r.X += box.W - r.W
+	case "center":
+		r.X += (box.W - r.W) / 2
+	}
+	if l.Name != "" {
+		d.named[l.Name] = vg.Rect{X: r.X - 0.25*size, Y: r.Y, W: r.W + 0.5*size, H: size}
+	}
+	round := *ic
+	round.Shape = "capsule"
+	return d.icon(&round, l.Color, r)
+}
+
+// labelWidth is how much of an icon's width its text may take.
+const labelWidth = 0.78
+
 // icon draws one icon into a square.
 func (d *drawing) icon(ic *icon, color string, r vg.Rect) error {
 	shape := iconShape(ic.Shape, r)
@@ -201,7 +234,7 @@ func (d *drawing) icon(ic *icon, color string, r vg.Rect) error {
 		if w <= 0 {
 			w = 0.05
 		}
-		d.canvas.Line(shape, vg.Identity, vg.Stroke{Width: w * r.W, Join: vg.RoundJoin}, vg.Solid(d.look.must(ic.Stroke)), nil, d.opacity)
+		d.canvas.Line(shape, vg.Identity, vg.Stroke{Width: w * r.H, Join: vg.RoundJoin}, vg.Solid(d.look.must(ic.Stroke)), nil, d.opacity)
 	}
 	if ic.Color != "" {
 		color = ic.Color
@@ -234,17 +267,18 @@ func (d *drawing) icon(ic *icon, color string, r vg.Rect) error {
 	return nil
 }
 
+// iconFont is the family of an icon's text: its own, or the template's first.
+func (t *Template) iconFont(name string) string {
+	if name == "" && len(t.names) > 0 {
+		return t.names[0]
+	}
+	return name
+}
+
 // label centres a short text in a square.
 func (d *drawing) label(text, fontName string, r vg.Rect, ink vg.Color) error {
 	ts := d.tpl.type_
-	if fontName == "" {
-		for name := range ts.families {
-			if fontName == "" || name < fontName {
-				fontName = name
-			}
-		}
-	}
-	if fontName == "" {
+	if fontName = d.tpl.iconFont(fontName); fontName == "" {
 		return nil
 	}
 	key := shapeKey{family: fontName, bold: true, lang: d.lang, text: text}
@@ -254,8 +288,8 @@ func (d *drawing) label(text, fontName string, r vg.Rect, ink vg.Color) error {
 	}
 	d.warnMissing(run.missing)
 	size := 0.74 * r.H
-	if w := run.width * size; w > 0.78*r.W {
-		size *= 0.78 * r.W / w
+	if w := run.width * size; w > labelWidth*r.W {
+		size *= labelWidth * r.W / w
 	}
 	capital := 0.68
 	if t := ts.families[fontName].pick(true, false)[0]; t.cap > 0 {
@@ -289,6 +323,8 @@ func iconShape(name string, r vg.Rect) *vg.Path {
 		p.Polygon(points...)
 	}
 	switch name {
+	case "capsule":
+		p.Rectangle(r, r.H/2, r.H/2)
 	case "square":
 		p.Rectangle(r, 0.18*r.W, 0.18*r.W)
 	case "diamond":

@@ -13,7 +13,7 @@ import (
 // look is the colours in force for a card.
 type look struct {
 	colors map[string]string
-	key    string // names the choice made for every style
+	keys   []string // the choice made for every style
 }
 
 // choose picks the style for a value.
@@ -53,7 +53,6 @@ func (b *bundle) look(c *Card) *look {
 	if l.colors == nil {
 		l.colors = map[string]string{}
 	}
-	var key strings.Builder
 	for i := range b.Styles {
 		s := &b.Styles[i]
 		maps.Copy(l.colors, s.Default)
@@ -62,11 +61,66 @@ func (b *bundle) look(c *Card) *look {
 			set, name = s.choose(c.field(s.Field))
 		}
 		maps.Copy(l.colors, set)
-		key.WriteString(name)
-		key.WriteByte(0)
+		l.keys = append(l.keys, name)
 	}
-	l.key = key.String()
 	return l
+}
+
+// stylesOf lists the styles that the colours of layers depend on.
+func (b *bundle) stylesOf(layers []*layer) []int {
+	names := map[string]bool{}
+	var use func(expr string)
+	use = func(expr string) {
+		name, ok := strings.CutPrefix(expr, "$")
+		if i := strings.IndexAny(name, "+-@"); i >= 0 {
+			name = name[:i]
+		}
+		if !ok || names[name] {
+			return
+		}
+		names[name] = true
+		use(b.Colors[name])
+		for _, s := range b.Styles {
+			use(s.Default[name])
+			for _, v := range s.Values {
+				use(v.Set[name])
+			}
+		}
+	}
+	paint := func(p *paintSpec) {
+		if p == nil {
+			return
+		}
+		use(p.Color)
+		if g := p.gradient(); g != nil {
+			for _, s := range g.Stops {
+				use(s.Color)
+			}
+		}
+	}
+	var visit func(layers []*layer)
+	visit = func(layers []*layer) {
+		for _, l := range layers {
+			paint(l.Fill)
+			paint(l.Stroke)
+			use(l.Color)
+			if l.Shadow != nil {
+				use(l.Shadow.Color)
+			}
+			visit(l.Layers)
+		}
+	}
+	visit(layers)
+	var out []int
+	for i, s := range b.Styles {
+		for name := range s.Default {
+			if names[name] {
+				out = append(out, i)
+				break
+			}
+		}
+	}
+	return out
 }
 
 // color evaluates an expression: #rrggbb or $name, then optionally +N or -N

@@ -50,6 +50,11 @@ func Parse(data []byte, fetch func(digest string) ([]byte, error)) (*Template, e
 		pictures: newCache[pictureKey, *vg.Canvas](picturesLimit),
 		shapes:   newCache[*layer, *shapeMasks](shapesLimit),
 	}
+	for i := range t.segments {
+		if seg := &t.segments[i]; seg.static {
+			seg.styles = b.stylesOf(seg.layers)
+		}
+	}
 	for name := range b.Fonts {
 		t.names = append(t.names, name)
 	}

@@ -36,7 +36,11 @@ func clean(s string) string {
 func setCase(s, mode string) string {
 	switch mode {
 	case "upper":
-		return cases.Upper(language.Und).String(s)
+		tag := language.Und
+		if strings.ContainsFunc(s, func(r rune) bool { return unicode.Is(unicode.Greek, r) }) {
+			tag = language.Greek // whose capitals have no accents
+		}
+		return cases.Upper(tag).String(s)
 	case "lower":
 		return cases.Lower(language.Und).String(s)
 	}

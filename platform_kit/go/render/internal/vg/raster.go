@@ -109,7 +109,7 @@ func rasterise(lines []polyline, rule Rule, clipW, clipH int) *Mask {
 	next := 0
 	left, right := float64(x0), float64(x1)
 	for y := y0; y < y1; y++ {
-		touched := false
+		first, final := m.W, 0 // the pixels of this row that are covered
 		for s := range sub {
 			sy := float64(y) + (float64(s)+0.5)/sub
 			for next < len(edges) && edges[next].y0 <= sy {
@@ -146,19 +146,20 @@ func rasterise(lines []polyline, rule Rule, clipW, clipH int) *Mask {
 				}
 				if inside && hits[i+1].x > hits[i].x {
 					span(acc, hits[i].x, hits[i+1].x)
-					touched = true
+					first, final = min(first, int(hits[i].x)), max(final, int(hits[i+1].x)+2)
 				}
 			}
 		}
-		if !touched {
+		if first >= final {
 			continue
 		}
-		row := m.Pix[(y-y0)*m.W : (y-y0+1)*m.W]
+		final = min(final, m.W)
+		row, part := m.Pix[(y-y0)*m.W+first:(y-y0)*m.W+final], acc[first:final]
 		sum, level := float32(0), uint8(0)
 		for x := range row {
-			if acc[x] != 0 {
-				sum += acc[x]
-				acc[x] = 0
+			if part[x] != 0 {
+				sum += part[x]
+				part[x] = 0
 				level = uint8(min(max(sum, 0), 1)*255 + 0.5)
 			}
 			row[x] = level
