@@ -58,8 +58,10 @@ class Platform:
 
     Example
     -------
-    >>> with Platform() as platform:                                     # doctest: +SKIP
-    ...     run = platform.generate(Deck.read("notebooks/data/deck.csv"))
+    >>> with Platform() as platform:
+    ...     run = platform.generate(Deck([{"id": "1", "name": "Night Heron"}]), progress=False)
+    >>> run.rendered
+    1
     """
 
     def __init__(

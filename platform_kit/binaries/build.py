@@ -169,7 +169,7 @@ def console_progress(stream: TextIO | None = None) -> Progress:
 
     Example
     -------
-    >>> ensure_all(Settings.load(), progress=console_progress())
+    >>> progress = console_progress()  # binaries.ensure_all(Settings.load(), progress=progress)
     """
     out = stream or sys.stderr
     live = out.isatty()

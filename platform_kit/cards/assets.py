@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
 
 PARALLEL = 8
+CHUNK_BYTES = 512 * 1024
+"""Each chunk is awaited, and the usual 128 KiB make four times as many waits; a server may allow 1 MiB only."""
 
 
 async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path]) -> int:
@@ -23,6 +25,7 @@ async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path]) -> 
     ----------
     contents: SHA-256 to the bytes, or the file that holds them.
     """
+    from nats.js.api import ObjectMeta, ObjectMetaOptions
     from nats.js.errors import ObjectNotFoundError
 
     if not contents:
@@ -37,7 +40,8 @@ async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path]) -> 
                 return False
             except ObjectNotFoundError:
                 data = content if isinstance(content, bytes) else await asyncio.to_thread(content.read_bytes)
-                await bucket.put(digest, data)
+                options = ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
+                await bucket.put(digest, data, ObjectMeta(name=digest, options=options))
                 return True
 
     return sum(await asyncio.gather(*(store(digest, content) for digest, content in contents.items())))

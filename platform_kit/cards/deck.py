@@ -117,8 +117,12 @@ class Deck:
 
         Example
         -------
-        >>> deck = Deck.read("notebooks/data/deck.csv")   # doctest: +SKIP
-        >>> deck.rows[0].fields["name"]                   # doctest: +SKIP
+        >>> import tempfile
+        >>> with tempfile.NamedTemporaryFile("w", suffix=".csv") as file:
+        ...     _ = file.write("id,name\\n007,Night Heron\\n")
+        ...     file.flush()
+        ...     Deck.read(file.name).rows[0].fields
+        {'id': '007', 'name': 'Night Heron'}
         """
         path = Path(path).expanduser() if "\0" not in str(path) else Path(path)
         table = read_file(path, sheet=sheet, encoding=encoding, delimiter=delimiter)

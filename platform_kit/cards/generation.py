@@ -300,36 +300,35 @@ class Generation:
     async def _collect(
         self, waiting: dict[str, _Pending], tail: Tail, publishing: asyncio.Task[None], meter: Meter
     ) -> None:
-        gate = asyncio.Semaphore(FETCH_WINDOW)
-        fetching: set[asyncio.Task[None]] = set()
+        fetching: dict[str, asyncio.Task[None]] = {}
         try:
             while waiting:
                 if publishing.done():
                     publishing.result()
-                for task in [task for task in fetching if task.done()]:
-                    fetching.discard(task)
-                    task.result()
-                message = await tail.next(0.2)
+                for name in [name for name, task in fetching.items() if task.done()]:
+                    fetching.pop(name).result()
+                if len(fetching) >= FETCH_WINDOW or (fetching and len(fetching) == len(waiting)):
+                    await asyncio.wait(fetching.values(), return_when=asyncio.FIRST_COMPLETED)
+                    continue
+                message = await tail.next(0.5)
                 if message is None:
                     continue
                 result = json.loads(message.data)
-                card = waiting.get(message.subject.rpartition(".")[2])
-                if card is None or result.get("run") != self.run_id:
+                name = message.subject.rpartition(".")[2]
+                card = waiting.get(name)
+                if card is None or name in fetching or result.get("run") != self.run_id:
                     continue
                 if result["status"] == "rejected":
-                    del waiting[card.token]
+                    del waiting[name]
                     self._reject(_rejection(card, result), name=_name(card.row))
                     meter.update(done=len(self.outcomes))
                     continue
-                await gate.acquire()
                 sequence = message.metadata.sequence.stream
-                task = asyncio.create_task(self._finish(waiting, card, result, sequence, meter))
-                task.add_done_callback(lambda _: gate.release())
-                fetching.add(task)
+                fetching[name] = asyncio.create_task(self._finish(waiting, card, result, sequence, meter))
         finally:
-            for task in fetching:
+            for task in fetching.values():
                 task.cancel()
-            await asyncio.gather(*fetching, return_exceptions=True)
+            await asyncio.gather(*fetching.values(), return_exceptions=True)
 
     async def _finish(
         self,

@@ -105,8 +105,10 @@ class CardRun(JobHandle):
 
     Example
     -------
-    >>> run = platform.generate(deck, out="output")          # doctest: +SKIP
-    >>> run.requested == run.rendered + run.unchanged + len(run.rejected)    # doctest: +SKIP
+    >>> from platform_kit import Platform
+    >>> with Platform() as platform:
+    ...     run = platform.generate(Deck([{"id": "1", "name": "Night Heron"}]), progress=False)
+    >>> run.requested == run.rendered + run.unchanged + len(run.rejected)
     True
     """
 

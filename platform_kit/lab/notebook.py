@@ -40,6 +40,7 @@ def execute_notebook(
             kernel_name="python3",
             progress_bar={"desc": notebook.stem, "unit": "cell"} if progress else False,
             extra_arguments=["--Application.log_level=ERROR"],
+            coalesce_streams=True,  # a progress bar is one line in the saved notebook
         )
     except PapermillExecutionError as error:
         raise RunError(

@@ -114,7 +114,8 @@ def load_or_create(folder: Path) -> Credentials:
     """Read the keys in ``folder``, or make them; every file has mode 0600, the folder 0700.
 
     >>> import tempfile
-    >>> keys = load_or_create(Path(tempfile.mkdtemp()) / "credentials")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     keys = load_or_create(Path(folder) / "credentials")
     >>> sorted(keys.public) == sorted(ROLES)
     True
     """

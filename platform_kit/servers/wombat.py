@@ -22,6 +22,7 @@ from platform_kit.servers.process import Process, Spec
 
 USER = "platform"
 REQUEST_TIMEOUT_S = 10.0
+RESOURCES = ("cache", "input", "output", "processor", "rate_limit")
 
 
 @dataclass(frozen=True)
@@ -76,9 +77,18 @@ class WombatClient:
         return found if isinstance(found, dict) else None
 
     def put(self, name: str, config: Mapping[str, Any]) -> None:
-        """Create the stream, or replace it while the rest goes on."""
-        path = f"/streams/{quote(name, safe='')}"
-        payload = json.dumps(config).encode()
+        """Create the stream, or replace it while the rest goes on; it is taken to be linted already.
+
+        Resources the config declares (``processor_resources`` and so on) are given to Wombat first: a stream
+        alone cannot hold them. Their labels are shared by all streams.
+        """
+        for kind in RESOURCES:
+            for resource in config.get(f"{kind}_resources") or ():
+                self._put_resource(kind, resource)
+        # Wombat's own linting on the way would parse every mapping once more, and misses errors inside them.
+        path = f"/streams/{quote(name, safe='')}?chilled=true"
+        alone = {key: value for key, value in config.items() if not key.endswith("_resources")}
+        payload = json.dumps(alone).encode()
         status, body = self._call("PUT", path, payload)
         if status == 404:
             status, body = self._call("POST", path, payload)
@@ -86,6 +96,17 @@ class WombatClient:
             raise DeployError(
                 f"Wombat did not take the pipeline {name!r}: {_short(body)}",
                 hint="`platform-kit lint` shows the line, `platform-kit logs wombat` what Wombat says of it.",
+            )
+
+    def _put_resource(self, kind: str, resource: Mapping[str, Any]) -> None:
+        label = str(resource.get("label", ""))
+        body = {key: value for key, value in resource.items() if key != "label"}
+        path = f"/resources/{kind}/{quote(label, safe='')}?chilled=true"
+        status, answer = self._call("POST", path, json.dumps(body).encode())
+        if status != 200:
+            raise DeployError(
+                f"Wombat did not take the {kind} resource {label!r}: {_short(answer)}",
+                hint="A resource needs a label of letters, digits and _, and one component.",
             )
 
     def delete(self, name: str) -> bool:
