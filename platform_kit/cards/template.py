@@ -31,12 +31,14 @@ colour, ``{linear: {angle: 90, stops: [[0, $a], [1, $b]]}}`` or ``{radial: {cent
 stops: ...}}``; angle 0 runs to the right, 90 down.
 
 **Text** holds columns in braces: ``"{power}/{toughness}"``; ``{{`` and ``}}`` are braces. Any column of the
-deck can be used. The columns ``lang`` or ``language`` decide between regional forms of Han characters.
+deck can be used; ``{power|attack}`` is the first of several that has a value, and names may differ from the
+deck's in upper and lower case. The columns ``lang`` or ``language`` decide between regional forms of Han
+characters.
 
 Every layer has ``kind`` and may have ``name``, ``opacity`` (0 to 1) and ``when``: a column's name (drawn if
-it has a value), ``not column``, ``{field: rarity, in: [rare, mythic]}``, or a list, of which all have to
-hold. ``art`` in a condition is the card's picture. A layer's keys, with * where required; ``box`` is [x, y,
-width, height]:
+it has a value), ``power|attack`` (one of them has), ``not column``, ``{field: rarity, in: [rare, mythic]}``,
+or a list, of which all have to hold. ``art`` in a condition is the card's picture. A layer's keys, with *
+where required; ``box`` is [x, y, width, height]:
 
 group
     layers*
@@ -45,11 +47,11 @@ rect, ellipse
 path
     box*, path* (SVG path data), view_box* [width, height], and a rect's other keys
 text
-    box*, font*, size*, min_size, color, bold, italic, align (left, center, right), valign (top, middle,
-    bottom), line_height, spacing (em), case (upper, lower), max_lines, paragraph_gap (em), outline {color,
-    width}, shadow, symbols (an icon set for {X} in the text), parentheses (italic), beside (name of an icons
-    layer to leave room for), quiet (no warnings), and either text* or parts*: a list of {text*, when, bold,
-    italic, color, scale, gap, divider, align}
+    box*, font*, size*, min_size, color, bold, italic, align (left, center, right; without it, text begins
+    where its script does), valign (top, middle, bottom), line_height, spacing (em), case (upper, lower),
+    max_lines, paragraph_gap (em), outline {color, width}, shadow, symbols (an icon set for {X} in
+    the text), parentheses (italic), beside (name of an icons layer to leave room for), quiet (no warnings),
+    and either text* or parts*: a list of {text*, when, bold, italic, color, scale, gap, divider, align}
 icons
     box*, field*, set*, size*, min_size, gap (in sizes), align, color, shadow, split (cost: "{2}{R}", "2RR" or
     a list; whole: one icon for the field's value)
@@ -70,6 +72,8 @@ without words or art are drawn once per style and kept, so they belong together.
 
 from __future__ import annotations
 
+import copy
+import functools
 import hashlib
 import json
 import math
@@ -168,7 +172,7 @@ class Template:
                 hint=f"At most {_MAX_YAML} are allowed; pictures go beside it.",
             )
         try:
-            data = yaml.load(raw, Loader=_Loader)
+            data = copy.deepcopy(_parse(raw))
         except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
             raise TemplateError(
                 f"The template {path} is not valid YAML: {error}", hint="Correct it there."
@@ -232,6 +236,12 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+@functools.lru_cache(maxsize=8)
+def _parse(raw: bytes) -> Any:
+    """The document. Parsing takes longer than drawing a card, and most runs use the template of the last."""
+    return yaml.load(raw, Loader=_Loader)
 
 
 def _find(name: str | Path) -> Path:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socket
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,10 @@ from platform_kit.servers.credentials import Credentials, load_or_create
 from platform_kit.servers.data_dir import DataDir
 from platform_kit.servers.nats_server import NatsServer
 from platform_kit.servers.pipeline_store import PipelineStore
+from platform_kit.servers.ports import free_port, is_free, kept_or_free
 from platform_kit.servers.supervisor import Service, ServiceState, Supervisor
 from platform_kit.servers.warden import Warden
-from platform_kit.servers.wombat import Wombat, WombatClient, free_port
+from platform_kit.servers.wombat import Wombat, WombatClient
 from platform_kit.servers.worker import Worker
 
 PORT_ATTEMPTS = 5
@@ -92,7 +92,7 @@ class ServerGroup:
     @property
     def ports(self) -> dict[str, int]:
         """The ports chosen at the first start."""
-        return {"nats": self.nats.port or 0, "wombat": self.wombat.port}
+        return {"nats": self.nats.port, "wombat": self.wombat.port}
 
     def start(self, cancel: threading.Event) -> None:
         """Start everything; on any failure nothing is left. Raises ``StartupError`` or ``Cancelled``."""
@@ -120,36 +120,20 @@ class ServerGroup:
             durability=self.desired.durability,
             max_payload_bytes=self.desired.max_payload_bytes,
             include=self.desired.nats_include,
-            port=_if_free(ports.get("nats")),
+            port=kept_or_free(ports.get("nats")),
         )
-        nats = self._supervisor(self.nats)
-        nats.start(cancel)
-
-        workers = [
-            self._supervisor(
-                Worker(
-                    name,
-                    number,
-                    self.desired.binaries[name],
-                    self.folder.path,
-                    self.credentials,
-                    nats_url=self.nats.url,
-                    answers=self._answers,
-                )
-            )
-            for name, count in self.desired.workers.items()
-            for number in range(1, count + 1)
-        ]
         self.wombat = Wombat(
             self.desired.binaries["wombat"],
             self.folder.path,
             self.credentials,
             nats_url=self.nats.url,
             base_config=self.desired.wombat_config,
-            port=_if_free(ports.get("wombat")),
+            port=kept_or_free(ports.get("wombat")),
         )
+        nats = self._supervisor(self.nats)
         wombat = self._supervisor(self.wombat, on_restart=self._deploy_again)
-        wombat.launch()
+        self._start_nats_beside(wombat, nats, cancel)
+        workers = [self._supervisor(worker) for worker in self._workers()]
         for worker in workers:
             worker.launch()
         self._prepare(self)
@@ -159,9 +143,9 @@ class ServerGroup:
         self.folder.keep_ports(self.ports)
 
     def stop(self) -> None:
-        """Stop in reverse order: workers and Wombat before NATS; then nothing of the group is left."""
+        """Stop Wombat, then the workers it asks, then NATS; then nothing of the group is left."""
         self._closing.set()
-        for supervisor in reversed(self._supervisors):
+        for supervisor in (*self._supervisors[1:], *self._supervisors[:1]):
             supervisor.stop()
         self._supervisors.clear()
         if self._warden is not None:
@@ -195,18 +179,46 @@ class ServerGroup:
         self._supervisors.append(supervisor)
         return supervisor
 
+    def _workers(self) -> list[Worker]:
+        return [
+            Worker(
+                name,
+                number,
+                self.desired.binaries[name],
+                self.folder.path,
+                self.credentials,
+                nats_url=self.nats.url,
+                answers=self._answers,
+            )
+            for name, count in self.desired.workers.items()
+            for number in range(1, count + 1)
+        ]
+
+    def _start_nats_beside(self, wombat: Supervisor, nats: Supervisor, cancel: threading.Event) -> None:
+        """Start NATS while Wombat, which takes longest, starts too: it needs no more than the address."""
+        for last in _attempts():
+            nats.launch()
+            wombat.launch()
+            try:
+                nats.wait_ready(cancel)
+                return
+            except StartupError as error:
+                if last or error.exit_code is None or is_free(self.nats.port):
+                    raise
+            wombat.stop()
+            self.nats.port = free_port()
+            self.wombat.nats_url = self.nats.url
+
     def _wait_for_wombat(self, wombat: Supervisor, cancel: threading.Event) -> None:
-        # Its port was free a moment ago; between then and now somebody else may have taken it.
-        for _ in range(PORT_ATTEMPTS - 1):
+        for last in _attempts():
             try:
                 wombat.wait_ready(cancel)
                 return
             except StartupError as error:
-                if error.exit_code is None or _if_free(self.wombat.port) is not None:
+                if last or error.exit_code is None or is_free(self.wombat.port):
                     raise
-                self.wombat.port = free_port()
-                wombat.launch()
-        wombat.wait_ready(cancel)
+            self.wombat.port = free_port()
+            wombat.launch()
 
     def _new_warden(self, group: int | None = None) -> Warden:
         remove = self.folder.path if self.folder.temporary else None
@@ -229,15 +241,6 @@ class ServerGroup:
             self.wombat_client.put(name, config)
 
 
-def _if_free(port: int | None) -> int | None:
-    """The port if it can be bound now, else None."""
-    if port is None:
-        return None
-    with socket.socket() as probe:
-        # Connections of the last run may linger on the port; servers bind all the same.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return None
-    return port
+def _attempts() -> Iterator[bool]:
+    """Another port is tried when somebody else was quicker; True marks the last attempt."""
+    yield from (number == PORT_ATTEMPTS for number in range(1, PORT_ATTEMPTS + 1))

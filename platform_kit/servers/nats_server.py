@@ -14,15 +14,17 @@ from platform_kit.servers.credentials import PERMISSIONS, Credentials, Permissio
 from platform_kit.servers.process import Process, Spec
 
 ACCOUNT = "PLATFORM"
-SYNC_INTERVAL = {"lazy": "2m", "fsync": "always"}
-"""What ``durability`` means: acknowledged messages are synced to disk every two minutes, or each at once."""
+SYNC_INTERVAL = {"lazy": '"2m"', "fsync": "always"}
+"""What ``durability`` means: acknowledged messages are synced to disk every two minutes, or each at once.
+
+Without its quotes ``2m`` would be two million seconds.
+"""
 
 
 class NatsServer:
     """A nats-server of this platform.
 
-    Its first start lets the operating system choose the port, which is then kept. Nothing else listens: no
-    HTTP monitor (it knows no authentication), no cluster, no WebSocket.
+    Nothing but its port listens: no HTTP monitor (it knows no authentication), no cluster, no WebSocket.
 
     Parameters
     ----------
@@ -31,7 +33,7 @@ class NatsServer:
     credentials: The roles' keys.
     durability: "lazy" or "fsync".
     include: A configuration file of the user's with further settings, or None.
-    port: A port to use again, or None for any.
+    port: Where to listen.
     """
 
     name = "nats-server"
@@ -45,7 +47,7 @@ class NatsServer:
         durability: str = "lazy",
         max_payload_bytes: int = 8 * 1024 * 1024,
         include: Path | None = None,
-        port: int | None = None,
+        port: int,
     ) -> None:
         self._binary = binary
         self._data_dir = data_dir
@@ -74,17 +76,8 @@ class NatsServer:
         )
 
     def ready(self, process: Process) -> bool:
-        """True when the server has written its port and greets on it."""
-        if self.port is None or not self._greets(self.port):
-            port = self._port_written_by(process.pid)
-            if port is None or not self._greets(port):
-                return False
-            self.port = port
-        return True
-
-    def forget_port(self) -> None:
-        """Let the next start choose another port (the kept one is taken by somebody else)."""
-        self.port = None
+        """True when this very process has written its port and greets on it."""
+        return self._port_written_by(process.pid) == self.port and self._greets(self.port)
 
     def configuration(self) -> str:
         """The configuration file's text; it holds public keys only."""
@@ -104,7 +97,7 @@ class NatsServer:
             f"{include}"
             f"server_name: platform\n"
             f"host: 127.0.0.1\n"
-            f"port: {self.port or -1}\n"
+            f"port: {self.port}\n"
             f"ports_file_dir: {json.dumps(str(self._ports_dir))}\n"
             f"jetstream {{\n"
             f"  store_dir: {json.dumps(str(self._data_dir / 'jetstream'))}\n"

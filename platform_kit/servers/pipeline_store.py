@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from platform_kit.errors import UsageError
 from platform_kit.servers.credentials import write_private
 
 
@@ -21,20 +22,21 @@ class PipelineStore:
 
     def save(self, name: str, config: Mapping[str, Any]) -> None:
         """Keep a pipeline's configuration."""
+        path = self._path(name)
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_private(self._folder / f"{name}.json", json.dumps(config).encode())
+        write_private(path, json.dumps(config).encode())
 
     def get(self, name: str) -> dict[str, Any] | None:
         """The configuration kept under this name, or None."""
         try:
-            found: dict[str, Any] = json.loads((self._folder / f"{name}.json").read_text())
+            found: dict[str, Any] = json.loads(self._path(name).read_text())
         except (OSError, ValueError):
             return None
-        return found
+        return found if isinstance(found, dict) else None
 
     def remove(self, name: str) -> None:
         """Forget a pipeline."""
-        (self._folder / f"{name}.json").unlink(missing_ok=True)
+        self._path(name).unlink(missing_ok=True)
 
     def all(self) -> dict[str, dict[str, Any]]:
         """Every pipeline that is kept, by name."""
@@ -43,3 +45,8 @@ class PipelineStore:
             if (config := self.get(path.stem)) is not None:
                 found[path.stem] = config
         return found
+
+    def _path(self, name: str) -> Path:
+        if "/" in name or "\0" in name:
+            raise UsageError(f"{name!r} cannot be the name of a pipeline.", hint="Give a name, not a path.")
+        return self._folder / f"{name}.json"

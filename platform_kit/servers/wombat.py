@@ -9,7 +9,6 @@ import base64
 import hashlib
 import http.client
 import json
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,7 +33,7 @@ class WombatClient:
     url: ``http://host:port``.
     password: Of the user ``platform``; None for a Wombat without authentication.
 
-    Errors: ``NotRunningError`` when nobody answers, ``DeployError`` when Wombat refuses.
+    Errors: ``NotRunningError`` when nobody answers or lets one in, ``DeployError`` when Wombat refuses.
     """
 
     url: str
@@ -138,7 +137,7 @@ class WombatClient:
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
-            return response.status, response.read()
+            status, content = response.status, response.read()
         except (OSError, http.client.HTTPException) as error:
             raise NotRunningError(
                 f"Wombat does not answer at {self.url} ({type(error).__name__}).",
@@ -146,6 +145,12 @@ class WombatClient:
             ) from error
         finally:
             connection.close()
+        if status == 401:
+            raise NotRunningError(
+                f"Wombat at {self.url} does not let us in: the password is not its own.",
+                hint="Pass its password as wombat_password=.",
+            )
+        return status, content
 
 
 class Wombat:
@@ -158,7 +163,7 @@ class Wombat:
     credentials: The roles' keys and Wombat's password.
     nats_url: What pipelines find as ``${PLATFORM_NATS_URL}``.
     base_config: Settings from ``.config/wombat.yaml`` (logger, metrics, shutdown).
-    port: A port to use again, or None for any.
+    port: Where its HTTP interface listens.
     """
 
     name = "wombat"
@@ -171,18 +176,15 @@ class Wombat:
         *,
         nats_url: str,
         base_config: Mapping[str, Any],
-        port: int | None = None,
+        port: int,
     ) -> None:
         self._binary = binary
         self._data_dir = data_dir
         self._credentials = credentials
         self._base_config = base_config
-        self.environment = {
-            "PLATFORM_NATS_URL": nats_url,
-            "PLATFORM_NKEY_FILE": str(credentials.seed_file("wombat")),
-        }
+        self.nats_url = nats_url
         self.log_path = data_dir / "logs" / "wombat.log"
-        self.port = port if port is not None else free_port()
+        self.port = port
 
     @property
     def url(self) -> str:
@@ -203,7 +205,10 @@ class Wombat:
             self.name,
             (str(self._binary), "streams", "--observability", str(config)),
             self.log_path,
-            env=self.environment,
+            env={
+                "PLATFORM_NATS_URL": self.nats_url,
+                "PLATFORM_NKEY_FILE": str(self._credentials.seed_file("wombat")),
+            },
             cwd=self._data_dir,
         )
 
@@ -228,16 +233,6 @@ class Wombat:
             },
         }
         return {**self._base_config, "http": http_part}
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface nobody listens on now.
-
-    Somebody may take it before Wombat does; Wombat then ends at once and another port is tried.
-    """
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _short(body: bytes) -> str:
