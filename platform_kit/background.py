@@ -6,12 +6,15 @@ the state file of the folder. It ends with SIGTERM, and its servers with it, how
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +25,7 @@ from platform_kit.servers.process import tail
 from platform_kit.servers.status import PlatformStatus
 
 LOG = "supervisor.log"
+LOCK = "start.lock"
 START_MARGIN_S = 20.0
 """What a start may take beyond the servers' own limits: Python's own, and reading from a cold disk."""
 
@@ -39,12 +43,41 @@ def start_background(
 
     Errors: ``StartupError`` with what the platform said.
     """
-    running = read_state(folder)
-    if running is not None and running.is_alive():
-        return running if running.ready else _wait_ready(folder, running.pid, None)
+    process: subprocess.Popen[bytes] | None = None
+    with _starting(folder) as lock:
+        running = read_state(folder)
+        if running is not None and running.is_alive():
+            pid = running.pid
+        else:
+            state_path(folder).unlink(missing_ok=True)
+            process = _spawn(folder, lock, workers, durability, data_dir)
+            pid = process.pid
+    try:
+        return _wait_ready(folder, pid, process)
+    except BaseException:
+        if process is not None:
+            process.terminate()
+            process.wait(30)
+        raise
+
+
+@contextlib.contextmanager
+def _starting(folder: Path) -> Iterator[int]:
+    """Hold the folder's lock: from the look at the state file until whoever was started has written it."""
     base = state_path(folder).parent
     base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    state_path(folder).unlink(missing_ok=True)
+    lock = os.open(base / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def _spawn(
+    folder: Path, lock: int, workers: int, durability: str, data_dir: Path | None
+) -> subprocess.Popen[bytes]:
+    base = state_path(folder).parent
     command = [
         sys.executable,
         "-m",
@@ -53,25 +86,21 @@ def start_background(
         str(data_dir.resolve() if data_dir is not None else base.resolve() / "data"),
         str(workers),
         durability,
+        str(lock),
     ]
     log = os.open(base / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
-        process = subprocess.Popen(
+        return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=folder,
             start_new_session=True,
+            pass_fds=(lock,),
         )
     finally:
         os.close(log)
-    try:
-        return _wait_ready(folder, process.pid, process)
-    except BaseException:
-        process.terminate()
-        process.wait(30)
-        raise
 
 
 def stop_background(folder: Path, *, timeout_s: float = 30.0) -> bool:
@@ -111,15 +140,15 @@ def background_status(folder: Path) -> PlatformStatus:
 def _wait_ready(folder: Path, pid: int, process: subprocess.Popen[bytes] | None) -> BackgroundState:
     deadline = time.monotonic() + START_MARGIN_S * 3
     while True:
+        # Asked first: what it wrote before it ended is then there to be read.
+        ended = process is not None and process.poll() is not None
         state = read_state(folder)
         if state is not None and state.pid == pid:
             if state.ready:
                 return state
             if state.problem:
                 raise StartupError("The platform did not start.", log_tail=state.problem)
-        if (process is not None and process.poll() is not None) or (
-            process is None and (state is None or not state.is_alive())
-        ):
+        if ended or (process is None and (state is None or not state.is_alive())):
             raise StartupError(
                 "The platform ended while it was starting.",
                 exit_code=process.returncode if process is not None else None,
@@ -133,7 +162,7 @@ def _wait_ready(folder: Path, pid: int, process: subprocess.Popen[bytes] | None)
         time.sleep(0.01)
 
 
-def serve(folder: Path, data_dir: Path, workers: int, durability: str) -> int:
+def serve(folder: Path, data_dir: Path, workers: int, durability: str, lock: int) -> int:
     """Run a platform until SIGTERM; the main function of the background process."""
     import psutil
 
@@ -151,6 +180,7 @@ def serve(folder: Path, data_dir: Path, workers: int, durability: str) -> int:
         durability=durability,
     )
     write_state(folder, state)
+    os.close(lock)
     try:
         platform.start()
     except PlatformKitError as error:
@@ -185,4 +215,4 @@ def _current(platform: Platform, state: BackgroundState) -> BackgroundState:
 
 
 if __name__ == "__main__":
-    sys.exit(serve(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+    sys.exit(serve(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5])))

@@ -18,6 +18,7 @@ from platform_kit import background, binaries, terminal
 from platform_kit.cards.deck import Deck
 from platform_kit.cards.output_folder import HISTORY
 from platform_kit.cards.run import CardRun
+from platform_kit.cards.template import Template
 from platform_kit.errors import (
     NotRunningError,
     PlatformKitError,
@@ -33,6 +34,8 @@ from platform_kit.settings import Settings
 
 FAILED, WRONG_USAGE, SOME_REJECTED, NOT_RUNNING = 1, 2, 3, 4
 PING_TIMEOUT_S = 2.0
+DECK_FILES = "Name a .csv, .tsv, .xlsx or .json file."
+PIPELINE_FILES = "Name the YAML file of a pipeline, such as .config/pipelines/render_cards.yaml."
 
 
 def _exit(code: int) -> NoReturn:
@@ -243,13 +246,11 @@ def run(
     as_json: Json = False,
 ) -> int:
     """Render a deck: PNG files, a contact sheet, a PDF to print and a report."""
-    if not deck.exists():
-        raise UsageError(f"There is no file {deck}.", hint="Name a .csv, .tsv, .xlsx or .json file.")
-    cards = Deck.read(deck)
+    cards, style = Deck.read(_existing(deck, DECK_FILES)), _template(template)
     target = out if out is not None else Path("output") / deck.stem
     _ensure_binaries()
     with _platform_here(workers) as platform:
-        result = platform.generate(cards, template, seed=seed, out=target, progress=not as_json)
+        result = platform.generate(cards, style, seed=seed, out=target, progress=not as_json)
         files = _write_sheets(result)
     if as_json:
         print(result.summary.text(), file=sys.stderr)
@@ -284,9 +285,8 @@ def kit_run(
     settings = Settings.load()
     notebook = settings.root / "notebooks" / "01_quickstart.ipynb"
     chosen = deck or settings.root / "notebooks" / "data" / "deck.csv"
-    if not chosen.exists():
-        raise UsageError(f"There is no file {chosen}.", hint="Name a .csv, .tsv, .xlsx or .json file.")
-    Deck.read(chosen)  # a broken file is one clear error, not a failed notebook
+    Deck.read(_existing(chosen, DECK_FILES))  # a broken file is one clear error, not a failed notebook
+    _template(template)
     target = out.resolve()
     target.mkdir(parents=True, exist_ok=True)
     history = target / HISTORY
@@ -322,7 +322,7 @@ def kit_run(
 @app.command()
 def lint(pipeline: Annotated[Path, typer.Argument(help="A Wombat config.")]) -> int:
     """Have Wombat look for mistakes in a pipeline."""
-    Pipeline.read(pipeline).lint()
+    Pipeline.read(_existing(pipeline, PIPELINE_FILES)).lint()
     print(f"{pipeline}: no problems")
     return 0
 
@@ -330,7 +330,7 @@ def lint(pipeline: Annotated[Path, typer.Argument(help="A Wombat config.")]) -> 
 @app.command()
 def test(pipeline: Annotated[Path, typer.Argument(help="A Wombat config.")]) -> int:
     """Run the unit tests inside a pipeline."""
-    result = Pipeline.read(pipeline).test()
+    result = Pipeline.read(_existing(pipeline, PIPELINE_FILES)).test()
     print(f"{pipeline}: {result.count} tests passed" if result.count else f"{pipeline}: it holds no tests")
     return 0
 
@@ -341,13 +341,29 @@ def deploy(
     name: Annotated[str | None, typer.Option(help="Deploy it under another name than the file's.")] = None,
 ) -> int:
     """Give a pipeline to the running Wombat."""
+    config = Pipeline.read(_existing(pipeline, PIPELINE_FILES), name=name)
     with Platform.attach() as platform:
-        deployment = platform.deploy(Pipeline.read(pipeline, name=name))
+        deployment = platform.deploy(config)
     print(f"{deployment.name}: deployed in {human_seconds(deployment.seconds)}")
     return 0
 
 
 # ------------------------------------------------------------------------------ inside
+
+
+def _existing(path: Path, hint: str) -> Path:
+    if not path.exists():
+        raise UsageError(f"There is no file {path}.", hint=hint)
+    return path
+
+
+def _template(name: str) -> Template:
+    if name not in Template.shipped() and not Path(name).expanduser().exists():
+        raise UsageError(
+            f"There is no template {name!r}.",
+            hint=f"Use one of {', '.join(Template.shipped())}, or the path of a YAML file.",
+        )
+    return Template.read(name)
 
 
 def _ensure_binaries() -> None:

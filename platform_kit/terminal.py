@@ -29,6 +29,7 @@ async def _watch(platform: Platform, subject: str, count: int | None) -> None:
     skipped, shown, second = 0, 0, int(time.monotonic())
     try:
         subscription = await client.subscribe(subject)
+        await client.flush()  # what is published once the line below is printed is seen
         print(f"listening to {subject}; Ctrl-C ends it", file=sys.stderr, flush=True)
         seen = 0
         async for message in subscription.messages:

@@ -19,7 +19,8 @@ def execute_notebook(
 
     papermill only warns about a parameter the notebook does not have; here that is an error.
 
-    Errors: ``UsageError`` for an unknown parameter, ``RunError`` with the failing cell's own error.
+    Errors: ``UsageError`` for an unknown parameter or a file that is no notebook, ``RunError`` with the
+    failing cell's own error.
     """
     known = _parameter_names(notebook)
     unknown = sorted(set(parameters) - known)
@@ -53,4 +54,13 @@ def execute_notebook(
 def _parameter_names(notebook: Path) -> set[str]:
     import papermill
 
-    return set(papermill.inspect_notebook(str(notebook)))
+    try:
+        return set(papermill.inspect_notebook(str(notebook)))
+    except OSError as error:
+        raise UsageError(
+            f"The notebook {notebook} cannot be read: {error.strerror}.", hint="Check the path."
+        ) from error
+    except ValueError as error:  # what nbformat raises for anything that is no notebook
+        raise UsageError(
+            f"{notebook} is no notebook: {error}", hint="Name an .ipynb file that Jupyter can open."
+        ) from error

@@ -100,20 +100,28 @@ class Pipeline:
 
         Errors: ``LintError`` when it is not YAML, or no mapping.
         """
+        return {key: value for key, value in self._document().items() if key != "tests"}
+
+    def _document(self) -> dict[str, Any]:
         import yaml
 
         try:
-            found = yaml.safe_load(self.text)
-        except yaml.YAMLError as error:
+            found = _load(self.text)
+        except (yaml.YAMLError, RecursionError, ValueError) as error:
+            problem = _position(error)
             raise LintError(
-                f"The pipeline {self.name} is not YAML: {error}", hint="Mend the line named above."
+                f"{self.path or self.name} is not YAML: {problem}",
+                problems=[problem],
+                hint="Mend the line named above.",
             ) from error
         if not isinstance(found, dict):
+            kind = "empty" if found is None else f"a {type(found).__name__}"
             raise LintError(
-                f"The pipeline {self.name} is {type(found).__name__}, not a mapping.",
+                f"{self.path or self.name} is {kind}, not a mapping.",
+                problems=[LintProblem(1, 1, f"expected a mapping, found {kind}")],
                 hint="A Wombat config has the keys input, pipeline and output.",
             )
-        return {key: value for key, value in found.items() if key != "tests"}
+        return found
 
     def problems(self, *, settings: Settings | None = None) -> list[LintProblem]:
         """What Wombat's linter finds; an empty list when all is well."""
@@ -121,7 +129,8 @@ class Pipeline:
         found = []
         for line in output.splitlines():
             if match := _PROBLEM.match(line):
-                found.append(LintProblem(int(match["line"]), int(match["column"]), match["what"]))
+                place = max(1, int(match["line"])), max(1, int(match["column"]))
+                found.append(self._placed(LintProblem(*place, match["what"])))
         if code != 0 and not found:
             raise PipelineError(f"wombat lint failed on {self.name}: {output.strip()}")
         return found
@@ -164,6 +173,17 @@ class Pipeline:
             )
         return PipelineTests(count, True, output.strip())
 
+    def _placed(self, problem: LintProblem) -> LintProblem:
+        """Wombat reports what is not YAML at all in its first line; say where it is."""
+        import yaml
+
+        if problem.what.startswith("yaml:"):
+            try:
+                _load(self.text)
+            except (yaml.YAMLError, RecursionError, ValueError) as error:
+                return _position(error)
+        return problem
+
     def _clean_mark(self, settings: Settings) -> Path:
         """A file that says that this text passed this Wombat's linter."""
         wombat = binaries.ensure("wombat", settings)
@@ -175,13 +195,15 @@ class Pipeline:
         wombat = binaries.ensure("wombat", settings)
         with tempfile.TemporaryDirectory(prefix="platform-kit-pipeline-") as folder:
             # A config may name files beside it (mocks, test data): its own folder is where it is tested.
+            # The file's bare name is given, since Wombat takes the brackets in a path for a pattern.
             path = self.path if self._unchanged() else Path(folder) / f"{self.name}.yaml"
             assert path is not None
             if path.parent == Path(folder):
                 path.write_text(self.text, encoding="utf-8")
             try:
                 done = subprocess.run(
-                    [str(wombat), command, str(path)],
+                    [str(wombat), command, path.name],
+                    cwd=path.parent,
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
@@ -195,24 +217,51 @@ class Pipeline:
                     f"wombat {command} of {self.name} did not end within {TOOL_TIMEOUT_S:g} s.",
                     hint="A test may wait for a service; mock its processor.",
                 ) from error
-        return done.returncode, (done.stdout + done.stderr).replace(str(path), path.name)
+        return done.returncode, done.stdout + done.stderr
 
     def _test_count(self) -> int:
         """Tests inside the config, and in the file beside it that Wombat also looks at."""
-        import yaml
-
-        texts = [self.text]
+        configs = [self]
         if self.path is not None and self._unchanged():
             beside = self.path.with_name(f"{self.path.stem}{TEST_SUFFIX}{self.path.suffix}")
             if beside.is_file():
-                texts.append(beside.read_text(encoding="utf-8"))
-        return sum(len(yaml.safe_load(text).get("tests") or []) for text in texts)
+                configs.append(Pipeline.read(beside, name="tests"))
+        return sum(len(config._document().get("tests") or []) for config in configs)
 
     def _unchanged(self) -> bool:
         try:
             return self.path is not None and self.path.read_text(encoding="utf-8") == self.text
         except (OSError, UnicodeDecodeError):
             return False
+
+
+def _load(text: str) -> Any:
+    """Parse YAML as Wombat does: ``on`` and ``2026-01-31`` are text, only ``true`` and ``false`` are not."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        yaml_implicit_resolvers = {  # noqa: RUF012
+            first: [
+                (tag, pattern)
+                for tag, pattern in resolvers
+                if tag not in ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:bool")
+            ]
+            for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+        }
+
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile("^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+    )
+    return yaml.load(text, Loader)
+
+
+def _position(error: Exception) -> LintProblem:
+    """Where a text stops being YAML."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is None:
+        what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        return LintProblem(1, 1, what)
+    return LintProblem(mark.line + 1, mark.column + 1, str(getattr(error, "problem", None) or error))
 
 
 def _excerpt(lines: list[str], problem: LintProblem) -> str:

@@ -41,7 +41,11 @@ class BackgroundState:
         import psutil
 
         try:
-            return abs(psutil.Process(self.pid).create_time() - self.pid_created) < 1.0
+            process = psutil.Process(self.pid)
+            # Ended, but nobody collected it yet: in a container the first process may never do so.
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return False
+            return abs(process.create_time() - self.pid_created) < 1.0
         except psutil.Error:
             return False
 
@@ -67,6 +71,14 @@ def read_state(folder: Path) -> BackgroundState | None:
         services = [
             ServiceState(**{**item, "state": State(item["state"])}) for item in content.pop("services")
         ]
-        return BackgroundState(**content, services=services)
-    except (OSError, ValueError, TypeError, KeyError):
+        state = BackgroundState(**content, services=services)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None
+    # Whatever else somebody wrote there, these three decide whose process is asked to end.
+    well_formed = (
+        type(state.pid) is int
+        and state.pid > 0
+        and isinstance(state.pid_created, float)
+        and bool(state.data_dir)
+    )
+    return state if well_formed else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,46 @@ def test_the_shipped_text_stays_inside_of_the_safe_margin() -> None:
             assert x >= margin
             assert y >= margin
             assert x + width <= 750 - margin
-            assert y + height <= 1050 - 25
+            assert y + height <= 1050 - margin
+
+
+@pytest.mark.parametrize("name", ["classic", "minimal"])
+@pytest.mark.parametrize(
+    ("columns", "shown"),
+    [
+        ({"power": "3", "toughness": "5"}, ["3/5"]),
+        ({"power": "3", "health": "5"}, ["3/5"]),
+        ({"attack": "3", "health": "5"}, ["3/5"]),
+        ({"atk": "3000", "def": "2500"}, ["3000/2500"]),
+        ({"attack": "3", "defense": "0"}, ["3/0"]),
+        ({"power": "3"}, ["3"]),
+        ({"hp": "120"}, ["120"]),
+        ({"loyalty": "4"}, ["4"]),
+        ({}, []),
+    ],
+)
+@pytest.mark.parametrize("text", ["", "Flight."])
+def test_strengths_are_shown_once_whatever_their_columns(
+    name: str, columns: dict[str, str], shown: list[str], text: str
+) -> None:
+    card = {**columns, **({"text": text} if text else {})}
+
+    def value(field: str) -> str:
+        return next((card[one] for one in field.split("|") if card.get(one)), "")
+
+    def holds(conditions: list[dict[str, Any]]) -> bool:
+        return all((value(c["field"]) != "") == (c["present"] != c["not"]) for c in conditions)
+
+    def texts(layers: list[dict[str, Any]]) -> list[str]:
+        out = []
+        for layer in layers:
+            if holds([{"not": False, **c} for c in layer.get("when", [])]):
+                if layer.get("name") == "power":
+                    out.append(re.sub(r"{([^}]+)}", lambda m: value(m[1]), layer["parts"][0]["text"]))
+                out += texts(layer.get("layers", []))
+        return out
+
+    assert texts(json.loads(Template.read(name).bundle())["layers"]) == shown
 
 
 def test_fonts_have_licences_and_stay_small() -> None:
