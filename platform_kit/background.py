@@ -22,7 +22,7 @@ from platform_kit.errors import NotRunningError, PlatformKitError, StartupError,
 from platform_kit.platform import Platform
 from platform_kit.servers.background import BackgroundState, read_state, state_path, write_state
 from platform_kit.servers.process import tail
-from platform_kit.servers.status import PlatformStatus
+from platform_kit.servers.status import PlatformStatus, platform_status
 
 LOG = "supervisor.log"
 LOCK = "start.lock"
@@ -125,16 +125,29 @@ def stop_background(folder: Path, *, timeout_s: float = 30.0) -> bool:
     return True
 
 
-def background_status(folder: Path) -> PlatformStatus:
-    """The status of the platform of ``folder``. Raises ``NotRunningError``."""
+def background_state(folder: Path) -> BackgroundState:
+    """What the platform of ``folder`` wrote of itself, also while a part of it is down.
+
+    Errors: ``NotRunningError``.
+    """
     state = read_state(folder)
     if state is None or not state.is_alive():
         raise NotRunningError(f"No platform runs in {folder}.", hint="Run `platform-kit start`.")
-    platform = Platform.attach()
-    try:
-        return platform.status()
-    finally:
-        platform.stop()
+    return state
+
+
+def background_status(folder: Path) -> PlatformStatus:
+    """The status of the platform of ``folder``. Raises ``NotRunningError``."""
+    state = background_state(folder)
+    return platform_status(
+        state.services,
+        state.versions,
+        nats_url=state.nats_url or None,
+        wombat_url=state.wombat_url or None,
+        data_dir=Path(state.data_dir),
+        durability=state.durability,
+        attached=True,
+    )
 
 
 def _wait_ready(folder: Path, pid: int, process: subprocess.Popen[bytes] | None) -> BackgroundState:

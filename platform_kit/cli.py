@@ -30,6 +30,7 @@ from platform_kit.pipelines.pipeline import Pipeline
 from platform_kit.platform import Platform
 from platform_kit.reprs import Table, human_seconds
 from platform_kit.servers.background import read_state
+from platform_kit.servers.logs import log_tail
 from platform_kit.settings import Settings
 
 FAILED, WRONG_USAGE, SOME_REJECTED, NOT_RUNNING = 1, 2, 3, 4
@@ -186,12 +187,13 @@ def logs(
     lines: Annotated[int, typer.Option("-n", "--lines", min=1, help="How many of the last lines.")] = 50,
 ) -> int:
     """Show the last lines of the services' logs."""
-    with Platform.attach() as platform:
-        names = [service] if service else [item.name for item in platform.status().services]
-        for name in names:
-            if len(names) > 1:
-                print(f"== {name}")
-            print(platform.logs(name, lines))
+    state = background.background_state(Path.cwd())
+    folder = Path(state.data_dir) / "logs"
+    names = [service] if service else [item.name for item in state.services]
+    for name in names:
+        if len(names) > 1:
+            print(f"== {name}")
+        print(log_tail(folder, name, lines))
     return 0
 
 

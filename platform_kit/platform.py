@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -24,10 +25,11 @@ from platform_kit.pipelines.pipeline import Pipeline
 from platform_kit.servers.background import FOLDER, read_state
 from platform_kit.servers.credentials import ROLES
 from platform_kit.servers.group import Desired, ServerGroup
+from platform_kit.servers.logs import log_tail
 from platform_kit.servers.nats_server import SYNC_INTERVAL
 from platform_kit.servers.pipeline_store import PipelineStore
-from platform_kit.servers.process import Cancelled, tail
-from platform_kit.servers.status import PlatformStatus, overall, service_status
+from platform_kit.servers.process import Cancelled
+from platform_kit.servers.status import PlatformStatus, platform_status
 from platform_kit.servers.supervisor import ServiceState
 from platform_kit.servers.wombat import WombatClient
 from platform_kit.settings import Settings
@@ -127,6 +129,7 @@ class Platform:
         nats_url: str | None = None,
         *,
         credentials: str | Path | None = None,
+        inbox_prefix: str = "_INBOX",
         wombat_url: str | None = None,
         wombat_password: str | None = None,
         settings: Settings | None = None,
@@ -138,6 +141,7 @@ class Platform:
         nats_url: An existing NATS server or cluster; ``tls://`` unless it is on this machine. Without one,
             the platform that ``platform-kit start`` runs in this folder.
         credentials: A file with an nkey seed or a ``.creds`` file.
+        inbox_prefix: Where replies go; those of a platform's own roles are ``_INBOX_<role>``.
         wombat_url, wombat_password: An existing Wombat in streams mode; without one nothing can be deployed.
 
         Errors: ``NotRunningError`` when there is nothing to attach to, or it does not let one in.
@@ -145,11 +149,11 @@ class Platform:
         platform = cls(settings=settings)
         if nats_url is None:
             attachment = _find_background(platform.settings)
-            platform.durability = attachment.durability
         else:
             path = Path(credentials).expanduser() if credentials is not None else None
             wombat = WombatClient(wombat_url, wombat_password) if wombat_url else None
-            attachment = _Attachment(Endpoint(nats_url, path), wombat, None, None, "unknown")
+            attachment = _Attachment(Endpoint(nats_url, path, inbox_prefix), wombat, None, None, "unknown")
+        platform.durability = attachment.durability
         _run_in_thread(
             lambda: platform._attach(attachment), on_interrupt=lambda: None, name="platform-kit-attach"
         )
@@ -207,25 +211,12 @@ class Platform:
     def status(self) -> PlatformStatus:
         """Services, versions, ports, uptime, memory and restarts; shows itself as a card or as text."""
         states, versions = self.service_states()
-        addresses = {"nats-server": self._url_or_none(lambda: self.nats_url)}
-        addresses["wombat"] = self._url_or_none(lambda: self.wombat_url)
-        services = [
-            service_status(
-                state,
-                version=versions.get(state.name) or versions.get(state.name.rpartition("-")[0], ""),
-                address=(addresses.get(state.name) or "").rpartition("/")[2],
-            )
-            for state in states
-        ]
-        remote = self._attachment is not None and not states
-        data_dir = self.data_dir
-        return PlatformStatus(
-            state="attached" if remote else overall(services),
-            services=services,
-            pipelines=tuple(self._pipeline_names()),
-            nats_url=addresses["nats-server"],
-            wombat_url=addresses["wombat"],
-            data_dir=str(data_dir) if data_dir is not None else None,
+        return platform_status(
+            states,
+            versions,
+            nats_url=self._url_or_none(lambda: self.nats_url),
+            wombat_url=self._url_or_none(lambda: self.wombat_url),
+            data_dir=self.data_dir,
             durability=self.durability,
             attached=self._attachment is not None,
         )
@@ -235,17 +226,9 @@ class Platform:
 
         Errors: ``UsageError`` for a service there is none of, naming those there are.
         """
-        folder = self.data_dir
-        if folder is None:
+        if self.data_dir is None:
             raise NotRunningError("There are no logs here.", hint="Start the platform first.")
-        paths = {path.stem: path for path in sorted((folder / "logs").glob("*.log"))}
-        path = paths.get(service) or paths.get(f"{service}-1")
-        if path is None:
-            raise UsageError(
-                f"There is no log of {service!r}.",
-                hint=f"There are {', '.join(paths) or 'none: start the platform'}.",
-            )
-        return tail(path, lines)
+        return log_tail(self.data_dir / "logs", service, lines)
 
     def on_change(self, listener: Callable[[], None]) -> None:
         """Call ``listener``, from any thread, each time a service's state changes."""
@@ -431,10 +414,8 @@ class Platform:
             ),
             self.settings.startup_timeout_s + 5.0,
         )
-        # Those of an earlier life of this data folder.
-        for name, config in group.pipelines.all().items():
-            if name != PIPELINE:
-                group.wombat_client.put(name, config)
+        for refused in group.deploy_kept(but=PIPELINE):
+            warnings.warn(refused, stacklevel=2)
 
     def _stop(self) -> None:
         self._attachment = None
@@ -477,11 +458,6 @@ class Platform:
     def _pipeline_store(self) -> PipelineStore | None:
         return PipelineStore(self.data_dir / "pipelines") if self.data_dir is not None else None
 
-    def _pipeline_names(self) -> list[str]:
-        if not self.running or (store := self._pipeline_store()) is None:
-            return []
-        return list(store.all())
-
     def service_states(self) -> tuple[Sequence[ServiceState], dict[str, str]]:
         """Each process as its supervisor sees it, and the versions of the binaries."""
         versions = {item.name: item.version for item in binaries.inventory(self.settings)}
@@ -522,7 +498,10 @@ class _Attachment:
 
 
 def _find_background(settings: Settings) -> _Attachment:
-    for folder in dict.fromkeys((Path.cwd(), settings.root)):
+    cwd = Path.cwd()
+    # Below the checkout, such as in notebooks/, its own platform is meant; elsewhere it is not.
+    folders = [cwd, settings.root] if cwd.is_relative_to(settings.root) else [cwd]
+    for folder in folders:
         state = read_state(folder)
         if state is None or not state.is_alive() or not state.ready:
             continue
@@ -536,7 +515,7 @@ def _find_background(settings: Settings) -> _Attachment:
             state.durability,
         )
     raise NotRunningError(
-        f"No platform runs in {Path.cwd()} (there is no {FOLDER}/state.json of a living one).",
+        f"No platform runs in {cwd} (there is no {FOLDER}/state.json of a living one).",
         hint="Run `platform-kit start` here, or pass the address of an existing server.",
     )
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 PARALLEL = 8
 CHUNK_BYTES = 512 * 1024
-"""Each chunk is awaited, and the usual 128 KiB make four times as many waits; a server may allow 1 MiB only."""
+"""Each chunk is awaited, and the usual 128 KiB make four times as many waits; many servers allow 1 MiB."""
 
 
 async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path]) -> int:

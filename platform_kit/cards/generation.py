@@ -15,10 +15,10 @@ import hashlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import quote
 
 from platform_kit.cards.assets import ArtDigests, upload
@@ -26,7 +26,7 @@ from platform_kit.cards.deck import CardRow, Deck, Rejection
 from platform_kit.cards.output_folder import OutputFolder
 from platform_kit.cards.streams import IMAGES, REQUESTS, RESULTS
 from platform_kit.cards.template import Template
-from platform_kit.errors import RunError
+from platform_kit.errors import RunError, StreamError
 from platform_kit.jetstream.tail import Tail
 from platform_kit.jobs import Meter
 from platform_kit.names import token
@@ -40,6 +40,7 @@ PUBLISH_TIMEOUT_S = 2.0
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
 """Without an output folder, images up to this size in all are kept; others are fetched when asked for."""
 
+T = TypeVar("T")
 Status = Literal["rendered", "unchanged", "rejected"]
 
 
@@ -201,7 +202,7 @@ class Generation:
 
     async def _earlier_results(self, names: set[str]) -> dict[str, dict[str, Any]]:
         """The last rendered result of each of these cards, from earlier runs on the same data."""
-        info = await self._js.stream_info(RESULTS)
+        info = await patiently(lambda: self._js.stream_info(RESULTS))
         found: dict[str, dict[str, Any]] = {}
         if info.state.messages == 0:
             return found
@@ -224,11 +225,11 @@ class Generation:
         for card in cards:
             if card.art is not None:
                 assets[card.art] = self._arts.files[card.art]
-        await upload(self._js, assets)
+        await patiently(lambda: upload(self._js, assets))
 
     async def _render(self, waiting: dict[str, _Pending], meter: Meter) -> None:
         meter.update(text="rendering")
-        info = await self._js.stream_info(RESULTS)
+        info = await patiently(lambda: self._js.stream_info(RESULTS))
         async with Tail(
             self._client,
             RESULTS,
@@ -252,8 +253,7 @@ class Generation:
 
     async def _publish_one(self, card: _Pending) -> None:
         """Publish until acknowledged; the job's own limit ends it when the server stays away."""
-        from nats.errors import Error, MaxPayloadError
-        from nats.js.errors import APIError
+        from nats.errors import MaxPayloadError
 
         payload = json.dumps(self._request(card), ensure_ascii=False).encode()
         headers = {
@@ -261,26 +261,19 @@ class Generation:
             "Card-Id": quote(card.row.id, safe="")[:2000],
             "Card-Run": self.run_id,
         }
-        while True:
+
+        async def publish() -> None:
             try:
                 await self._js.publish(
                     f"cards.requested.{card.token}", payload, stream=REQUESTS, headers=headers
                 )
-                return
             except MaxPayloadError as error:
                 raise RunError(
                     f"The request of card {card.row.id!r} has {len(payload):,} bytes, too many.",
                     hint="Shorten the row, or raise max_payload_bytes.",
                 ) from error
-            except APIError as error:
-                # 503 and 5xx pass: the server has just come back and is still recovering its streams.
-                if error.code is not None and error.code < 500:
-                    raise RunError(
-                        f"nats-server refused the request of card {card.row.id!r}: {error}"
-                    ) from error
-            except (Error, TimeoutError):
-                pass
-            await asyncio.sleep(0.1)
+
+        await patiently(publish)
 
     def _request(self, card: _Pending) -> dict[str, Any]:
         row = card.row
@@ -387,29 +380,53 @@ class Generation:
         self.outcomes.append(CardOutcome(rejection.row, rejection.id, name, "rejected", rejection=rejection))
 
 
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask JetStream again while it does not answer; the job's own limit ends it when the server stays away.
+
+    Errors: ``StreamError`` when it answers that something is not there, or not allowed.
+    """
+    from nats.errors import Error
+    from nats.js.errors import APIError, NotFoundError
+
+    while True:
+        try:
+            return await ask()
+        except NotFoundError as error:
+            raise StreamError(
+                f"The streams for cards are not there: {error.description or error}.",
+                hint="This server was not started by the kit. Platform().start() makes them on its own.",
+            ) from error
+        except APIError as error:
+            # 503 and 5xx pass: the server has just come back and is still recovering its streams.
+            if error.code is not None and error.code < 500:
+                raise StreamError(f"nats-server refused: {error.description or error}.") from error
+        except (Error, TimeoutError):
+            pass
+        await asyncio.sleep(0.1)
+
+
 async def fetch_image(client: Client, digest: str) -> bytes | None:
     """The PNG with this digest from CARD_IMAGES; None if the stream does not have it.
 
     Tries again while the server is away; the caller's own limit ends it.
     """
-    from nats.errors import Error
     from nats.js.errors import NotFoundError
 
     js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
-    while True:
+
+    async def ask() -> bytes | None:
         try:
             message = await js.get_msg(IMAGES, subject=f"cards.images.{digest}", direct=True)
         except NotFoundError:
             return None
-        except (Error, TimeoutError):
-            await asyncio.sleep(0.1)
-            continue
-        data = message.data or b""
-        if hashlib.sha256(data).hexdigest() != digest:
-            raise RunError(
-                f"{IMAGES} holds other bytes under {digest[:12]}… than that digest.", hint="Purge the stream."
-            )
-        return data
+        return message.data or b""
+
+    data = await patiently(ask)
+    if data is not None and hashlib.sha256(data).hexdigest() != digest:
+        raise RunError(
+            f"{IMAGES} holds other bytes under {digest[:12]}… than that digest.", hint="Purge the stream."
+        )
+    return data
 
 
 def _name(row: CardRow) -> str:

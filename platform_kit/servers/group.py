@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platform_kit.errors import StartupError
+from platform_kit.errors import DeployError, ServerError, StartupError
 from platform_kit.servers.credentials import Credentials, load_or_create
 from platform_kit.servers.data_dir import DataDir
 from platform_kit.servers.nats_server import NatsServer
@@ -160,10 +160,6 @@ class ServerGroup:
         """Each service as it is now, in the order of their start."""
         return [supervisor.snapshot() for supervisor in self._supervisors]
 
-    def log_paths(self) -> dict[str, Path]:
-        """Each service's log file."""
-        return {supervisor.service.name: supervisor.service.log_path for supervisor in self._supervisors}
-
     # ----------------------------------------------------------------------------------------------
 
     def _supervisor(self, service: Service, on_restart: Callable[[], None] = lambda: None) -> Supervisor:
@@ -236,9 +232,25 @@ class ServerGroup:
             if self._closing.is_set():
                 replacement.close()
 
-    def _deploy_again(self) -> None:
+    def deploy_kept(self, *, but: str = "") -> list[str]:
+        """Give Wombat every pipeline of the folder except ``but``; returns what it refused, and why.
+
+        One it does not take any more is set aside: it must stop neither a start nor the others.
+        """
+        refused = []
         for name, config in self.pipelines.all().items():
-            self.wombat_client.put(name, config)
+            if name == but:
+                continue
+            try:
+                self.wombat_client.put(name, config)
+            except DeployError as error:
+                kept = self.pipelines.set_aside(name)
+                refused.append(f"{error.what} It was set aside as {kept}.")
+        return refused
+
+    def _deploy_again(self) -> None:
+        if refused := self.deploy_kept():
+            raise ServerError(" ".join(refused))
 
 
 def _attempts() -> Iterator[bool]:

@@ -38,6 +38,13 @@ class PipelineStore:
         """Forget a pipeline."""
         self._path(name).unlink(missing_ok=True)
 
+    def set_aside(self, name: str) -> Path:
+        """Keep a pipeline that cannot be used under a name nobody deploys; returns its file."""
+        path = self._path(name)
+        aside = path.with_suffix(".refused")
+        path.replace(aside)
+        return aside
+
     def all(self) -> dict[str, dict[str, Any]]:
         """Every pipeline that is kept, by name."""
         found = {}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from platform_kit.reprs import Shown, StatusCard, Table, human_bytes, human_seconds
+from platform_kit.servers.pipeline_store import PipelineStore
 from platform_kit.servers.supervisor import ServiceState, State
 
 
@@ -100,18 +102,49 @@ DURABILITY = {
 }
 
 
-def service_status(state: ServiceState, *, version: str, address: str) -> ServiceStatus:
-    """The status of a supervised service, with the memory of its process now."""
-    return ServiceStatus(
-        name=state.name,
-        state=state.state.value,
-        version=version,
-        pid=state.pid,
-        address=address,
-        started_at=state.started_at,
-        memory_bytes=memory_of(state.pid),
-        restarts=state.restarts,
-        last_problem=state.last_problem,
+def platform_status(
+    states: Sequence[ServiceState],
+    versions: Mapping[str, str],
+    *,
+    nats_url: str | None,
+    wombat_url: str | None,
+    data_dir: Path | None,
+    durability: str,
+    attached: bool,
+) -> PlatformStatus:
+    """The status of a platform, with the memory of its processes now.
+
+    Parameters
+    ----------
+    states: Its services; empty for servers somebody else watches.
+    versions: Of the binaries, by service.
+    data_dir: Its folder, where the pipelines are kept; None for a remote platform.
+    """
+    addresses = {"nats-server": nats_url, "wombat": wombat_url}
+    services = [
+        ServiceStatus(
+            name=state.name,
+            state=state.state.value,
+            version=versions.get(state.name) or versions.get(state.name.rpartition("-")[0], ""),
+            pid=state.pid,
+            address=(addresses.get(state.name) or "").rpartition("/")[2],
+            started_at=state.started_at,
+            memory_bytes=memory_of(state.pid),
+            restarts=state.restarts,
+            last_problem=state.last_problem,
+        )
+        for state in states
+    ]
+    running = nats_url is not None
+    return PlatformStatus(
+        state="attached" if running and not states else overall(services),
+        services=services,
+        pipelines=tuple(PipelineStore(data_dir / "pipelines").all()) if running and data_dir else (),
+        nats_url=nats_url,
+        wombat_url=wombat_url,
+        data_dir=str(data_dir) if data_dir is not None else None,
+        durability=durability,
+        attached=attached,
     )
 
 

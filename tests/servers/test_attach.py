@@ -55,7 +55,7 @@ def test_it_deploys_and_removes_pipelines(platform: Platform, attached: Platform
 
 def test_its_status_says_that_it_is_attached(attached: Platform, platform: Platform) -> None:
     status = attached.status()
-    assert (status.state, status.attached) == ("attached", True)
+    assert (status.state, status.attached, status.durability) == ("attached", True, "unknown")
     assert status.nats_url == platform.nats_url and status.wombat_url == platform.wombat_url
     assert not status.services and status.data_dir is None
     assert platform.nats_url in repr(attached) and "attached" in repr(attached)

@@ -291,6 +291,18 @@ def test_sigkill_in_the_middle_of_a_run_loses_no_card_and_doubles_none(victim: s
         )
 
 
+@pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.2])
+def test_sigkill_of_nats_before_the_first_card_only_delays_the_run(delay_s: float) -> None:
+    with Platform() as platform:
+        pid = next(item.pid for item in platform.status().services if item.name == "nats-server")
+        assert pid is not None
+        killer = threading.Timer(delay_s, os.kill, (pid, signal.SIGKILL))
+        killer.start()
+        run = platform.generate(small_deck(10, text="early"), progress=False)
+        killer.join()
+        assert run.rendered == 10 and adds_up(run)
+
+
 def progressed(run: CardRun, count: int) -> Callable[[], bool]:
     return lambda: run.progress.done >= count
 

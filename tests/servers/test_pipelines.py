@@ -273,3 +273,18 @@ def test_a_pipeline_of_an_earlier_life_of_the_folder_runs_again(tmp_path: Path) 
             if "kept" not in platform.status().pipelines:
                 platform.deploy(Pipeline("kept", IDLE))
             assert platform.wombat.streams()["kept"]["active"]
+
+
+def test_a_kept_pipeline_that_wombat_no_longer_takes_is_set_aside(tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    with Platform(folder, workers=0):
+        pass
+    bad = folder / "pipelines" / "bad.json"
+    bad.write_text('{"input": {"no_such_input": {}}, "output": {"drop": {}}}')
+    with pytest.warns(UserWarning, match=r"bad.*set aside"):
+        platform = Platform(folder, workers=0).start()
+    try:
+        assert platform.status().state == "running" and "bad" not in platform.status().pipelines
+        assert not bad.exists() and bad.with_suffix(".refused").exists()
+    finally:
+        platform.stop()

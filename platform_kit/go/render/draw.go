@@ -68,7 +68,7 @@ func (d *drawing) run() error {
 	for i, seg := range d.tpl.segments {
 		if !seg.static {
 			if d.canvas == nil {
-				d.canvas = vg.NewCanvas(w, h)
+				d.canvas = d.tpl.blank()
 			}
 			if err := d.layers(seg.layers); err != nil {
 				return err
@@ -80,18 +80,34 @@ func (d *drawing) run() error {
 			return err
 		}
 		if d.canvas == nil && s.canvas.W == w && s.canvas.H == h {
-			d.canvas = s.canvas.Clone()
+			d.canvas = d.tpl.canvas()
+			copy(d.canvas.Pix, s.canvas.Pix)
 			continue
 		}
 		if d.canvas == nil {
-			d.canvas = vg.NewCanvas(w, h)
+			d.canvas = d.tpl.blank()
 		}
 		d.canvas.Draw(s.canvas, s.x, s.y, nil, 1)
 	}
 	if d.canvas == nil {
-		d.canvas = vg.NewCanvas(w, h)
+		d.canvas = d.tpl.blank()
 	}
 	return nil
+}
+
+// canvas returns a canvas of a card's size, with anything on it.
+func (t *Template) canvas() *vg.Canvas {
+	if c, ok := t.spare.Get().(*vg.Canvas); ok {
+		return c
+	}
+	return vg.NewCanvas(t.bundle.Width, t.bundle.Height)
+}
+
+// blank returns a transparent canvas of a card's size.
+func (t *Template) blank() *vg.Canvas {
+	c := t.canvas()
+	clear(c.Pix)
+	return c
 }
 
 // sheet returns a static segment, drawn for the card's look.
@@ -110,10 +126,11 @@ func (d *drawing) sheet(i int, seg segment) (*sheet, error) {
 		return s, nil
 	}
 	outer := d.canvas
-	d.canvas = vg.NewCanvas(d.tpl.bundle.Width, d.tpl.bundle.Height)
+	d.canvas = d.tpl.blank()
 	err := d.layers(seg.layers)
 	s := &sheet{}
 	s.canvas, s.x, s.y = d.canvas.Crop()
+	d.tpl.spare.Put(d.canvas)
 	d.canvas = outer
 	if err != nil {
 		return nil, err

@@ -13,13 +13,36 @@ import (
 // maxText bounds what is read of one field.
 const maxText = 20_000
 
-// field returns a column as text, "" if there is none.
+// field returns a column as text, "" if there is none. Of several columns, as in
+// power|attack, it is the first that has a value.
 func (c *Card) field(name string) string {
-	v, ok := c.Fields[name]
-	if !ok && name == "id" {
-		return c.ID
+	if v, ok := c.column(name); ok || !strings.Contains(name, "|") {
+		return v
 	}
-	return scalar(v)
+	for one := range strings.SplitSeq(name, "|") {
+		if v, _ := c.column(strings.TrimSpace(one)); v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// column returns the column of that name, or else the one whose name differs in
+// nothing but upper and lower case.
+func (c *Card) column(name string) (text string, ok bool) {
+	if v, ok := c.Fields[name]; ok {
+		return scalar(v), true
+	}
+	if name == "id" {
+		return c.ID, true
+	}
+	found := ""
+	for k := range c.Fields {
+		if strings.EqualFold(k, name) && (!ok || k < found) {
+			found, ok = k, true
+		}
+	}
+	return scalar(c.Fields[found]), ok
 }
 
 func scalar(v any) string {

@@ -49,9 +49,7 @@ func encodePNG(c *vg.Canvas, dpi float64) ([]byte, error) {
 	clear(e.prev)
 	for y := range c.H {
 		src := c.Pix[4*y*c.W : 4*(y+1)*c.W]
-		for i, j := 0, 0; j < len(src); i, j = i+3, j+4 {
-			e.cur[i], e.cur[i+1], e.cur[i+2] = src[j], src[j+1], src[j+2]
-		}
+		opaque(e.cur, src)
 		if _, err := e.z.Write(e.filter()); err != nil {
 			return nil, err
 		}
@@ -78,8 +76,23 @@ func encodePNG(c *vg.Canvas, dpi float64) ([]byte, error) {
 	return chunk(out, "IEND", nil), nil
 }
 
-// filter returns the current row with its filter byte: whichever of none, sub
-// and up leaves the smallest differences.
+// opaque copies pixels without their alpha.
+func opaque(dst, src []byte) {
+	for len(dst) >= 12 { // four pixels
+		a, b := binary.LittleEndian.Uint64(src), binary.LittleEndian.Uint64(src[8:])
+		a = a&0xffffff | a>>8&0xffffff000000
+		b = b&0xffffff | b>>8&0xffffff000000
+		binary.LittleEndian.PutUint64(dst, a|b<<48)
+		binary.LittleEndian.PutUint32(dst[8:], uint32(b>>16))
+		dst, src = dst[12:], src[16:]
+	}
+	for i, j := 0, 0; i < len(dst); i, j = i+3, j+4 {
+		dst[i], dst[i+1], dst[i+2] = src[j], src[j+1], src[j+2]
+	}
+}
+
+// filter returns the current row with its filter byte: whichever of sub and up
+// leaves the smaller differences, judged by a part of the row.
 func (e *encoder) filter() []byte {
 	cur, prev := e.cur, e.prev
 	if bytes.Equal(cur, prev) {
@@ -87,31 +100,48 @@ func (e *encoder) filter() []byte {
 		clear(up[1:])
 		return up
 	}
-	sub, up := e.rows[1][1:], e.rows[2][1:]
-	sub, up = sub[:len(cur)], up[:len(cur)]
-	prev = prev[:len(cur)]
-	for i := 0; i < 3; i++ {
-		sub[i] = cur[i]
-		up[i] = cur[i] - prev[i]
+	var ssub, sup uint64
+	for i := 3; i+8 <= len(cur); i += 24 {
+		c := binary.LittleEndian.Uint64(cur[i:])
+		ssub += sum8(abs8(minus8(c, binary.LittleEndian.Uint64(cur[i-3:]))))
+		sup += sum8(abs8(minus8(c, binary.LittleEndian.Uint64(prev[i:]))))
 	}
-	var ssub, sup int
-	for i := 3; i < len(cur); i++ {
-		a := cur[i] - cur[i-3]
-		b := cur[i] - prev[i]
-		sub[i], up[i] = a, b
-		ssub += int(abs8(a))
-		sup += int(abs8(b))
-	}
+	kind, i := 2, 0
+	out, base := e.rows[2][1:], prev
 	if ssub < sup {
-		return e.rows[1]
+		kind, out, base = 1, e.rows[1][1:], cur
+		i = copy(out[:min(3, len(out))], cur)
+		out, cur = out[i:], cur[i:]
 	}
-	return e.rows[2]
+	base, out = base[:len(cur)], out[:len(cur)]
+	for i = 0; i+8 <= len(cur); i += 8 {
+		binary.LittleEndian.PutUint64(out[i:], minus8(binary.LittleEndian.Uint64(cur[i:]), binary.LittleEndian.Uint64(base[i:])))
+	}
+	for ; i < len(cur); i++ {
+		out[i] = cur[i] - base[i]
+	}
+	return e.rows[kind]
 }
 
-// abs8 is the size of a difference, taken as a signed byte.
-func abs8(v byte) byte {
-	m := byte(int8(v) >> 7)
-	return (v ^ m) - m
+// What follows works on eight bytes at once, each for itself.
+const (
+	high = 0x8080808080808080
+	ones = 0x0101010101010101
+)
+
+// minus8 subtracts bytes.
+func minus8(a, b uint64) uint64 { return ((a | high) - (b &^ high)) ^ ((a ^ ^b) & high) }
+
+// abs8 is the size of bytes taken as signed: 255 - b + 1 for those above 127.
+func abs8(v uint64) uint64 {
+	negative := v >> 7 & ones
+	return (v ^ negative*255) + negative
+}
+
+// sum8 adds bytes up.
+func sum8(v uint64) uint64 {
+	v = v&0x00ff00ff00ff00ff + v>>8&0x00ff00ff00ff00ff
+	return v * 0x0001000100010001 >> 48
 }
 
 func chunk(out []byte, kind string, data []byte) []byte {

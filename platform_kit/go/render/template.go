@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"platform-kit/render/internal/vg"
@@ -28,7 +29,8 @@ type Template struct {
 	sheets   *cache[sheetKey, *sheet]
 	pictures *cache[pictureKey, *vg.Canvas]
 	shapes   *cache[*layer, *shapeMasks]
-	names    []string // of the font families, sorted
+	spare    sync.Pool // of *vg.Canvas, of cards that are done
+	names    []string  // of the font families, sorted
 }
 
 // Parse makes a template from its bundle. fetch returns the file with a given
@@ -135,6 +137,7 @@ func (t *Template) Render(ctx context.Context, card Card) (out *Output, err erro
 	if err != nil {
 		return nil, fmt.Errorf("render: card %q: %w", card.ID, err)
 	}
+	defer t.spare.Put(d.canvas)
 	return &Output{
 		PNG: data, Width: d.canvas.W, Height: d.canvas.H, Warnings: d.warnings,
 		Draw: drawn.Sub(started), Encode: time.Since(drawn),

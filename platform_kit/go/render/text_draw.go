@@ -119,6 +119,11 @@ func (d *drawing) text(l *layer, box vg.Rect) error {
 	if err != nil {
 		return err
 	}
+	if !b.cut {
+		if err := ts.balance(b, paras, box.W, spacing); err != nil {
+			return err
+		}
+	}
 	if !l.Quiet {
 		name := l.Name
 		if name == "" {
@@ -253,12 +258,8 @@ func (d *drawing) drawBlock(l *layer, b *block, box vg.Rect) error {
 		if ln.para.part.Align != "" {
 			align = ln.para.part.Align
 		}
-		if ln.para.rtl && align != "center" {
-			if align == "right" {
-				align = "left"
-			} else {
-				align = "right"
-			}
+		if ln.para.rtl && align == "" {
+			align = "right"
 		}
 		x := box.X
 		switch align {

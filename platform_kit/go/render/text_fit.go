@@ -116,6 +116,38 @@ func (ts *typesetter) fit(paras []*paragraph, l *layer, width, height, spacing f
 	return b, ts.cut(b, l, width, height, spacing, ellipsis)
 }
 
+// shortLast is the part of the width that a paragraph's last line should have.
+const shortLast = 0.25
+
+// balance narrows paragraphs that end with a single short word, as long as that
+// takes no more lines.
+func (ts *typesetter) balance(b *block, paras []*paragraph, width, spacing float64) error {
+	out := make([]line, 0, len(b.lines))
+	rest := b.lines
+	for _, p := range paras {
+		n := 0
+		for n < len(rest) && rest[n].para == p {
+			n++
+		}
+		lines := rest[:n]
+		rest = rest[n:]
+		whole := width / (b.size * p.scale)
+		for k := 1; k <= 10 && n > 1 && lines[n-1].width < shortLast*whole; k++ {
+			narrow, ok, err := ts.wrap(p, whole*(1-0.03*float64(k)), spacing, false)
+			if err != nil {
+				return err
+			}
+			if !ok || len(narrow) > n {
+				break
+			}
+			lines = narrow
+		}
+		out = append(out, lines...)
+	}
+	b.lines = out
+	return nil
+}
+
 // cut drops the lines that do not fit and ends the last with an ellipsis.
 func (ts *typesetter) cut(b *block, l *layer, width, height, spacing float64, ellipsis shapeKey) error {
 	n := len(b.lines)

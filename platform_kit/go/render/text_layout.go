@@ -56,12 +56,13 @@ func (ts *typesetter) build(text []rune, attrs []attr, base shapeKey, spacing fl
 	for iter.Next() {
 		l := iter.Line()
 		start, end := l.Offset, l.Offset+len(l.Text)
+		inWord := end < len(text) && end > 0 && hangul(text[end-1]) && hangul(text[end])
 		for i := start; i < end; {
 			j := i + 1
 			for attrs[i].symbol == nil && j < end && attrs[j] == attrs[i] && at(levels, j) == at(levels, i) {
 				j++
 			}
-			a := atom{breaks: j == end, level: at(levels, i), symbol: attrs[i].symbol}
+			a := atom{breaks: j == end && !inWord, level: at(levels, i), symbol: attrs[i].symbol}
 			if a.symbol != nil {
 				a.width = symbolWidth
 			} else {
@@ -101,6 +102,10 @@ func (ts *typesetter) build(text []rune, attrs []attr, base shapeKey, spacing fl
 	}
 	return p, nil
 }
+
+// hangul tells whether r is a Korean syllable. Korean puts spaces between words
+// and, unlike Chinese and Japanese, is not broken inside of them.
+func hangul(r rune) bool { return r >= 0xAC00 && r <= 0xD7A3 || r >= 0x1100 && r <= 0x11FF }
 
 func at(levels []uint8, i int) uint8 {
 	if i < len(levels) {

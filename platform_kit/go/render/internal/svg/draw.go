@@ -226,17 +226,15 @@ func (r *renderer) shape(p *vg.Path, s *state, lineOnly bool) {
 	if !s.visible || !r.spend(20*p.Len()) {
 		return
 	}
-	effort := vg.Effort(p, s.m, r.canvas.H)
+	flat := vg.Flatten(p, s.m)
+	effort := flat.Effort(r.canvas.H)
 	bounds := p.Bounds()
 	fill := func() {
 		if lineOnly {
 			return
 		}
 		if paint := r.paint(s.fill, s, bounds); paint != nil && r.spend(effort) {
-			m := vg.FillMask(p, s.m, s.rule, r.canvas.W, r.canvas.H)
-			if r.spend(2 * len(m.Pix)) {
-				r.canvas.Paint(m, paint, s.clip, s.fillOpacity)
-			}
+			r.spend(2 * r.canvas.FillFlat(flat, s.rule, paint, s.clip, s.fillOpacity))
 		}
 	}
 	stroke := func() {
@@ -244,10 +242,7 @@ func (r *renderer) shape(p *vg.Path, s *state, lineOnly bool) {
 			return
 		}
 		if paint := r.paint(s.stroke, s, bounds); paint != nil && r.spend(4*effort) {
-			m := vg.StrokeMask(p, s.m, s.line, r.canvas.W, r.canvas.H)
-			if r.spend(2 * len(m.Pix)) {
-				r.canvas.Paint(m, paint, s.clip, s.strokeOpac)
-			}
+			r.spend(2 * r.canvas.Line(p, s.m, s.line, paint, s.clip, s.strokeOpac))
 		}
 	}
 	if strings.HasPrefix(s.paintOrder, "stroke") {

@@ -88,7 +88,7 @@ func (r *renderer) clipMask(n *node, s *state, bounds vg.Rect) *vg.Mask {
 		if c.tag == "text" {
 			p = r.textPath(c, st)
 		}
-		if p == nil || !r.spend(vg.Effort(p, st.m, h)) {
+		if p == nil || !r.spend(vg.Flatten(p, st.m).Effort(h)) {
 			return
 		}
 		m := vg.FillMask(p, st.m, st.clipRule, w, h)

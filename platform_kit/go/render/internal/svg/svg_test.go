@@ -2,6 +2,7 @@ package svg
 
 import (
 	"context"
+	"fmt"
 	"image/color"
 	"testing"
 	"time"
@@ -62,6 +63,7 @@ func TestWhatIsDrawn(t *testing.T) {
 		"linear gradient":   {`<linearGradient id="g"><stop offset=".5" stop-color="red"/><stop offset=".5" stop-color="blue"/></linearGradient><rect width="100" height="9" fill="url(#g)"/>`, []at{{20, 4, red}, {80, 4, blue}}},
 		"gradient by href":  {`<linearGradient id="a"><stop stop-color="red"/><stop offset="1" stop-color="red"/></linearGradient><linearGradient id="b" xlink:href="#a"/><rect width="9" height="9" fill="url(#b)"/>`, []at{{4, 4, red}}},
 		"radial gradient":   {`<radialGradient id="g" r=".25"><stop offset="1" stop-color="red"/><stop offset="1" stop-color="blue"/></radialGradient><rect width="100" height="100" fill="url(#g)"/>`, []at{{50, 50, red}, {90, 50, blue}}},
+		"gradient's box":    {`<linearGradient id="g" x2="0" y2="1"><stop offset=".1" stop-color="red"/><stop offset=".1" stop-color="blue"/></linearGradient><path d="M0 90C0 -30 100 -30 100 90Z" fill="url(#g)"/>`, []at{{50, 4, red}, {50, 12, blue}}},
 		"missing paint":     {`<rect width="9" height="9" fill="url(#no) blue"/>`, []at{{4, 4, blue}}},
 		"clip path":         {`<clipPath id="c"><circle cx="50" cy="50" r="20"/></clipPath><rect width="100" height="100" fill="red" clip-path="url(#c)"/>`, []at{{50, 50, red}, {20, 20, none}}},
 		"clip path in box":  {`<clipPath id="c" clipPathUnits="objectBoundingBox"><rect width=".5" height="1"/></clipPath><rect x="20" y="20" width="60" height="60" fill="red" clip-path="url(#c)"/>`, []at{{30, 50, red}, {60, 50, none}}},
@@ -89,6 +91,24 @@ func TestWhatIsDrawn(t *testing.T) {
 func near(a, b color.RGBA) bool {
 	d := func(x, y uint8) bool { return int(x)-int(y) < 3 && int(y)-int(x) < 3 }
 	return d(a.R, b.R) && d(a.G, b.G) && d(a.B, b.B) && d(a.A, b.A)
+}
+
+// A cloud that fades out in front of a bright moon: all of it is at least as bright
+// as the darker of the two. One step too much in red would be black and show as lines.
+func TestBrightOnBrightStaysBright(t *testing.T) {
+	for opacity := 0.01; opacity < 1; opacity += 0.03 {
+		c := draw(t, fmt.Sprintf(`<radialGradient id="m"><stop stop-color="#fff3d0"/><stop offset="1" stop-color="#fff0c0"/></radialGradient>
+			<linearGradient id="c" x2="0" y2="1"><stop stop-color="#ffe9b3"/><stop offset="1" stop-color="#ffe9b3" stop-opacity=".25"/></linearGradient>
+			<rect width="100" height="100" fill="url(#m)"/><ellipse cx="50" cy="50" rx="40" ry="45" fill="url(#c)" opacity="%.2f"/>
+			<g opacity="%.2f"><circle cx="30" cy="60" r="30" fill="url(#c)"/></g>`, opacity, opacity))
+		for y := range 100 {
+			for x := range 100 {
+				if got := c.Color(x, y); got.R < 254 || got.G < 0xe8 || got.B < 0xb2 || got.A != 255 {
+					t.Fatalf("opacity %.2f: (%d, %d) is %v", opacity, x, y, got)
+				}
+			}
+		}
+	}
 }
 
 func TestCoverKeepsThePosition(t *testing.T) {

@@ -2,9 +2,12 @@ package vg
 
 import (
 	"bytes"
+	"encoding/binary"
 	"image"
 	"image/color"
 	"image/draw"
+	"math"
+	"sync"
 )
 
 // Canvas is a picture of premultiplied RGBA pixels.
@@ -35,70 +38,172 @@ func FromImage(img image.Image) *Canvas {
 // Color returns a pixel.
 func (c *Canvas) Color(x, y int) color.RGBA {
 	p := c.at(x, y)
-	return color.RGBA{p.r, p.g, p.b, p.a}
+	return color.RGBA{uint8(p), uint8(p >> 8), uint8(p >> 16), uint8(p >> 24)}
 }
 
 func (c *Canvas) at(x, y int) premul {
 	if x < 0 || y < 0 || x >= c.W || y >= c.H {
-		return premul{}
+		return 0
 	}
-	p := c.Pix[4*(y*c.W+x):]
-	return premul{p[0], p[1], p[2], p[3]}
+	return premul(binary.LittleEndian.Uint32(c.Pix[4*(y*c.W+x):]))
+}
+
+// brush blends rows of coverage onto a canvas.
+type brush struct {
+	canvas  *Canvas
+	paint   Paint
+	clip    *Mask
+	opacity uint32 // of 255
+	flat    bool
+	color   premul // of a flat paint
+	row     []premul
+	cut     []uint8 // coverage within the clip
+}
+
+var brushes = sync.Pool{New: func() any { return &brush{} }}
+
+// newBrush returns nil if there is nothing to blend; otherwise call done after.
+func (c *Canvas) newBrush(paint Paint, clip *Mask, opacity float64) *brush {
+	alpha := uint32(min(max(opacity, 0), 1)*255 + 0.5)
+	if alpha == 0 || clip != nil && clip.W == 0 {
+		return nil
+	}
+	b := brushes.Get().(*brush)
+	b.canvas, b.paint, b.clip, b.opacity = c, paint, clip, alpha
+	var solid Solid
+	if solid, b.flat = paint.(Solid); b.flat {
+		if b.color = Color(solid).premul(); b.color == 0 {
+			b.done()
+			return nil
+		}
+	}
+	if len(b.row) < c.W {
+		b.row, b.cut = make([]premul, c.W), make([]uint8, c.W)
+	}
+	return b
+}
+
+func (b *brush) done() {
+	b.canvas, b.paint, b.clip = nil, nil, nil
+	brushes.Put(b)
+}
+
+// blend blends a row of coverage that starts at (x, y), inside of the canvas.
+func (b *brush) blend(x, y int, cover []uint8) {
+	if b.clip != nil {
+		if cover, x = b.within(x, y, cover); len(cover) == 0 {
+			return
+		}
+	}
+	for len(cover) > 0 && cover[0] == 0 {
+		cover = cover[1:]
+		x++
+	}
+	for len(cover) > 0 && cover[len(cover)-1] == 0 {
+		cover = cover[:len(cover)-1]
+	}
+	if len(cover) == 0 {
+		return
+	}
+	c := b.canvas
+	dst := c.Pix[4*(y*c.W+x):]
+	dst = dst[: 4*len(cover) : 4*len(cover)]
+	if b.flat {
+		full := b.color
+		if b.opacity != 255 {
+			full = full.scale(b.opacity)
+		}
+		rest := 255 - full.alpha()
+		for i := 0; i < len(cover); i++ {
+			if n := i + 8; n <= len(cover) { // most of a shape is eight pixels of the same
+				switch binary.LittleEndian.Uint64(cover[i:]) {
+				case 0:
+					i += 7
+					continue
+				case math.MaxUint64:
+					whole(dst[4*i:4*n:4*n], full, rest)
+					i += 7
+					continue
+				}
+			}
+			a := cover[i]
+			switch a {
+			case 0:
+			case 255:
+				p := dst[4*i : 4*i+4 : 4*i+4]
+				v := full
+				if rest != 0 {
+					v += premul(binary.LittleEndian.Uint32(p)).scale(rest)
+				}
+				binary.LittleEndian.PutUint32(p, uint32(v))
+			default:
+				p := dst[4*i : 4*i+4 : 4*i+4]
+				s := b.color.scale(uint32(a) * b.opacity / 255)
+				binary.LittleEndian.PutUint32(p, uint32(premul(binary.LittleEndian.Uint32(p)).over(s)))
+			}
+		}
+		return
+	}
+	row := b.row[:len(cover)]
+	b.paint.row(x, y, row)
+	for i, a := range cover {
+		s := row[i]
+		if a == 0 || s == 0 {
+			continue
+		}
+		p := dst[4*i : 4*i+4 : 4*i+4]
+		if k := uint32(a) * b.opacity / 255; k != 255 {
+			s = s.scale(k)
+		}
+		if s.alpha() != 255 {
+			s = premul(binary.LittleEndian.Uint32(p)).over(s)
+		}
+		binary.LittleEndian.PutUint32(p, uint32(s))
+	}
+}
+
+// whole puts the same colour on pixels; rest is what its alpha leaves.
+func whole(dst []uint8, color premul, rest uint32) {
+	if rest == 0 {
+		for ; len(dst) >= 8; dst = dst[8:] {
+			binary.LittleEndian.PutUint64(dst, uint64(color)<<32|uint64(color))
+		}
+		return
+	}
+	for ; len(dst) >= 4; dst = dst[4:] {
+		binary.LittleEndian.PutUint32(dst, uint32(color+premul(binary.LittleEndian.Uint32(dst)).scale(rest)))
+	}
+}
+
+// within multiplies a row of coverage by the clip.
+func (b *brush) within(x, y int, cover []uint8) ([]uint8, int) {
+	m := b.clip
+	lo, hi := max(x, m.X), min(x+len(cover), m.X+m.W)
+	if y < m.Y || y >= m.Y+m.H || lo >= hi {
+		return nil, x
+	}
+	cut := b.cut[:hi-lo]
+	clip := m.Pix[(y-m.Y)*m.W+lo-m.X:][:hi-lo]
+	for i, a := range cover[lo-x : hi-x] {
+		cut[i] = uint8(uint32(a) * uint32(clip[i]) / 255)
+	}
+	return cut, lo
 }
 
 // Paint blends a paint through a mask and, if clip is not nil, a second one.
 func (c *Canvas) Paint(m *Mask, paint Paint, clip *Mask, opacity float64) {
-	alpha := uint32(min(max(opacity, 0), 1)*255 + 0.5)
-	if m == nil || m.W == 0 || alpha == 0 {
+	if m == nil || m.W == 0 {
 		return
 	}
-	solid, flat := paint.(Solid)
-	buf := make([]premul, m.W)
-	if flat {
-		solid.row(0, 0, buf[:1])
-	}
 	x0, x1 := max(m.X, 0), min(m.X+m.W, c.W)
-	for y := max(m.Y, 0); y < min(m.Y+m.H, c.H); y++ {
-		if x1 <= x0 {
-			return
-		}
-		cover := m.Pix[(y-m.Y)*m.W+x0-m.X : (y-m.Y)*m.W+x1-m.X]
-		lo, hi := 0, len(cover)
-		for lo < hi && cover[lo] == 0 {
-			lo++
-		}
-		for hi > lo && cover[hi-1] == 0 {
-			hi--
-		}
-		if lo == hi {
-			continue
-		}
-		if !flat {
-			paint.row(x0+lo, y, buf[:hi-lo])
-		}
-		dst := c.Pix[4*(y*c.W+x0+lo):]
-		for i := lo; i < hi; i, dst = i+1, dst[4:] {
-			a := uint32(cover[i])
-			if a == 0 {
-				continue
-			}
-			if clip != nil {
-				if a = a * uint32(clip.At(x0+i, y)) / 255; a == 0 {
-					continue
-				}
-			}
-			if alpha != 255 {
-				a = a * alpha / 255
-			}
-			s := buf[0]
-			if !flat {
-				if s = buf[i-lo]; s.a == 0 {
-					continue
-				}
-			}
-			over(dst, s, a)
-		}
+	b := c.newBrush(paint, clip, opacity)
+	if b == nil || x0 >= x1 {
+		return
 	}
+	for y := max(m.Y, 0); y < min(m.Y+m.H, c.H); y++ {
+		b.blend(x0, y, m.Pix[(y-m.Y)*m.W+x0-m.X:(y-m.Y)*m.W+x1-m.X])
+	}
+	b.done()
 }
 
 // Cover blends a paint over the whole canvas.
@@ -108,14 +213,11 @@ func (c *Canvas) Cover(paint Paint) {
 		paint.row(0, y, buf)
 		dst := c.Pix[4*y*c.W:]
 		for i, s := range buf {
-			switch s.a {
-			case 0:
-			case 255:
-				d := dst[4*i : 4*i+4 : 4*i+4]
-				d[0], d[1], d[2], d[3] = s.r, s.g, s.b, 255
-			default:
-				over(dst[4*i:], s, 255)
+			p := dst[4*i : 4*i+4 : 4*i+4]
+			if s.alpha() != 255 {
+				s = premul(binary.LittleEndian.Uint32(p)).over(s)
 			}
+			binary.LittleEndian.PutUint32(p, uint32(s))
 		}
 	}
 }
@@ -140,57 +242,59 @@ func (c *Canvas) Crop() (part *Canvas, x, y int) {
 	return part, x0, y0
 }
 
-// over puts s, covering a of 255, on top of a pixel.
-func over(dst []uint8, s premul, a uint32) {
-	d := dst[:4:4]
-	if a == 255 {
-		if s.a == 255 {
-			d[0], d[1], d[2], d[3] = s.r, s.g, s.b, 255
-			return
-		}
-	} else {
-		s.r, s.g, s.b, s.a = div255(uint32(s.r)*a), div255(uint32(s.g)*a), div255(uint32(s.b)*a), div255(uint32(s.a)*a)
-	}
-	k := 255 - uint32(s.a)
-	d[0] = s.r + div255(uint32(d[0])*k)
-	d[1] = s.g + div255(uint32(d[1])*k)
-	d[2] = s.b + div255(uint32(d[2])*k)
-	d[3] = s.a + div255(uint32(d[3])*k)
-}
-
-// div255 is v/255 rounded, for v up to 255*255.
-func div255(v uint32) uint8 {
-	v += 128
-	return uint8((v + v>>8) >> 8)
-}
-
 // Fill fills a path.
 func (c *Canvas) Fill(p *Path, m Matrix, rule Rule, paint Paint, clip *Mask, opacity float64) {
-	c.Paint(FillMask(p, m, rule, c.W, c.H), paint, clip, opacity)
+	c.FillFlat(Flatten(p, m), rule, paint, clip, opacity)
 }
 
-// Line draws a path as a line.
-func (c *Canvas) Line(p *Path, m Matrix, s Stroke, paint Paint, clip *Mask, opacity float64) {
-	c.Paint(StrokeMask(p, m, s, c.W, c.H), paint, clip, opacity)
+// FillFlat fills a path that was flattened before. It returns how many pixels
+// it went through.
+func (c *Canvas) FillFlat(f *Flat, rule Rule, paint Paint, clip *Mask, opacity float64) int {
+	return c.scan(f.lines, rule, paint, clip, opacity)
+}
+
+// Line draws a path as a line. It returns how many pixels it went through.
+func (c *Canvas) Line(p *Path, m Matrix, s Stroke, paint Paint, clip *Mask, opacity float64) int {
+	return c.scan(strokeLines(p, m, s), NonZero, paint, clip, opacity)
+}
+
+func (c *Canvas) scan(lines []polyline, rule Rule, paint Paint, clip *Mask, opacity float64) (pixels int) {
+	b := c.newBrush(paint, clip, opacity)
+	if b == nil {
+		return 0
+	}
+	scan(lines, rule, c.W, c.H, func(_, _, w, h int) { pixels = w * h }, b.blend)
+	b.done()
+	return pixels
 }
 
 // Draw puts another canvas on top, its corner at (x, y).
 func (c *Canvas) Draw(src *Canvas, x, y int, clip *Mask, opacity float64) {
-	full := &Mask{X: x, Y: y, W: src.W, H: src.H}
 	alpha := uint32(min(max(opacity, 0), 1)*255 + 0.5)
+	if alpha == 0 {
+		return
+	}
 	for row := max(0, -y); row < src.H && row+y < c.H; row++ {
-		for col := max(0, -x); col < src.W && col+x < c.W; col++ {
-			s := src.Pix[4*(row*src.W+col):]
-			if s[3] == 0 {
+		lo, hi := max(0, -x), min(src.W, c.W-x)
+		for col := lo; col < hi; col++ {
+			s := premul(binary.LittleEndian.Uint32(src.Pix[4*(row*src.W+col):]))
+			if s == 0 {
 				continue
 			}
 			a := alpha
 			if clip != nil {
-				a = a * uint32(clip.At(col+full.X, row+full.Y)) / 255
+				if a = a * uint32(clip.At(col+x, row+y)) / 255; a == 0 {
+					continue
+				}
 			}
-			if a != 0 {
-				over(c.Pix[4*((row+y)*c.W+col+x):], premul{s[0], s[1], s[2], s[3]}, a)
+			if a != 255 {
+				s = s.scale(a)
 			}
+			p := c.Pix[4*((row+y)*c.W+col+x):]
+			if s.alpha() != 255 {
+				s = premul(binary.LittleEndian.Uint32(p)).over(s)
+			}
+			binary.LittleEndian.PutUint32(p, uint32(s))
 		}
 	}
 }

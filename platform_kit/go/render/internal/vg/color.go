@@ -95,9 +95,35 @@ func (c Color) ToHSL() (h, s, l float64) {
 	return h, s, l
 }
 
-type premul struct{ r, g, b, a uint8 }
+// premul is a pixel with its colours multiplied by its alpha: red in the lowest
+// byte, then green, blue and alpha, as in memory. No colour is above the alpha,
+// so that blending (see over) cannot overflow into the next byte.
+type premul uint32
 
 func (c Color) premul() premul {
 	a := uint32(c.A)
-	return premul{uint8(uint32(c.R) * a / 255), uint8(uint32(c.G) * a / 255), uint8(uint32(c.B) * a / 255), c.A}
+	return pixel(uint8(uint32(c.R)*a/255), uint8(uint32(c.G)*a/255), uint8(uint32(c.B)*a/255), c.A)
 }
+
+func pixel(r, g, b, a uint8) premul {
+	return premul(r) | premul(g)<<8 | premul(b)<<16 | premul(a)<<24
+}
+
+func (p premul) alpha() uint32 { return uint32(p >> 24) }
+
+// lanes are four bytes with room to be multiplied, one in every 16 bits.
+const lanes = 0x00ff00ff00ff00ff
+
+// scale multiplies all four bytes by k of 255, rounded.
+func (p premul) scale(k uint32) premul {
+	x := uint64(p)
+	x = (x | x<<16) & 0x0000ffff0000ffff
+	x = (x | x<<8) & lanes
+	x = x*uint64(k) + 0x0080008000800080 // at most 65153 in 16 bits
+	x = (x + x>>8&lanes) >> 8 & lanes    // v/255, exact for every v up to 255*255
+	x = (x | x>>8) & 0x0000ffff0000ffff
+	return premul(x | x>>16)
+}
+
+// over is s on top of p.
+func (p premul) over(s premul) premul { return s + p.scale(255-s.alpha()) }

@@ -11,12 +11,16 @@ type polyline struct {
 // flatten turns p, transformed by m, into straight lines.
 func flatten(p *Path, m Matrix) []polyline {
 	var out []polyline
-	var cur polyline
+	all := make([]Point, 0, 4*len(p.points)+8) // every sub-path is a part of it
+	cur := polyline{points: all}
 	end := func() {
-		if len(cur.points) > 0 {
+		if n := len(cur.points); n > 0 {
+			rest := cur.points[n:]
+			cur.points = cur.points[:n:n]
 			out = append(out, cur)
+			cur = polyline{points: rest}
 		}
-		cur = polyline{}
+		cur.closed = false
 	}
 	var first Point
 	k := 0

@@ -1,6 +1,7 @@
 package vg
 
 import (
+	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -185,8 +186,7 @@ func (p *Picture) row(x, y int, out []premul) {
 		if sy >= 0 && sy < p.src.H && sx >= 0 && sx+len(out) <= p.src.W {
 			src := p.src.Pix[4*(sy*p.src.W+sx):]
 			for i := range out {
-				s := src[4*i : 4*i+4 : 4*i+4]
-				out[i] = premul{s[0], s[1], s[2], s[3]}
+				out[i] = premul(binary.LittleEndian.Uint32(src[4*i : 4*i+4 : 4*i+4]))
 			}
 			return
 		}
@@ -199,18 +199,18 @@ func (p *Picture) row(x, y int, out []premul) {
 		q := p.inverse.Apply(Point{float64(x+i) + 0.5, float64(y) + 0.5})
 		fx, fy := q.X-0.5, q.Y-0.5
 		if !finite(q) {
-			out[i] = premul{}
+			out[i] = 0
 			continue
 		}
 		ix, iy := int(math.Floor(fx)), int(math.Floor(fy))
 		u, v := int(256*(fx-float64(ix))), int(256*(fy-float64(iy)))
 		a, b, c, d := p.pixel(ix, iy), p.pixel(ix+1, iy), p.pixel(ix, iy+1), p.pixel(ix+1, iy+1)
-		mix := func(a, b, c, d uint8) uint8 {
-			top := int(a)*(256-u) + int(b)*u
-			bottom := int(c)*(256-u) + int(d)*u
+		mix := func(shift int) uint8 {
+			top := int(a>>shift&255)*(256-u) + int(b>>shift&255)*u
+			bottom := int(c>>shift&255)*(256-u) + int(d>>shift&255)*u
 			return uint8((top*(256-v) + bottom*v + 32768) >> 16)
 		}
-		out[i] = premul{mix(a.r, b.r, c.r, d.r), mix(a.g, b.g, c.g, d.g), mix(a.b, b.b, c.b, d.b), mix(a.a, b.a, c.a, d.a)}
+		out[i] = pixel(mix(0), mix(8), mix(16), mix(24))
 	}
 }
 

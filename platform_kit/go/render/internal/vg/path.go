@@ -59,17 +59,75 @@ func (p *Path) Append(q *Path, m Matrix) {
 	}
 }
 
-// Bounds is the box of all control points.
+// Bounds is the box of the path itself; control points outside of it do not count.
 func (p *Path) Bounds() Rect {
 	if len(p.points) == 0 {
 		return Rect{}
 	}
 	lo, hi := p.points[0], p.points[0]
-	for _, q := range p.points[1:] {
+	var at, first Point
+	add := func(q Point) {
 		lo.X, lo.Y = math.Min(lo.X, q.X), math.Min(lo.Y, q.Y)
 		hi.X, hi.Y = math.Max(hi.X, q.X), math.Max(hi.Y, q.Y)
 	}
+	outside := func(q Point) bool { return q.X < lo.X || q.Y < lo.Y || q.X > hi.X || q.Y > hi.Y }
+	k := 0
+	for _, v := range p.verbs {
+		switch v {
+		case moveTo:
+			first = p.points[k]
+			fallthrough
+		case lineTo:
+			at = p.points[k]
+			add(at)
+			k++
+		case quadTo:
+			b, c := p.points[k], p.points[k+1]
+			if add(c); outside(b) { // a quadratic curve is a cubic one
+				b1 := Point{at.X + (b.X-at.X)*2/3, at.Y + (b.Y-at.Y)*2/3}
+				b2 := Point{c.X + (b.X-c.X)*2/3, c.Y + (b.Y-c.Y)*2/3}
+				turns(at, b1, b2, c, add)
+			}
+			at = c
+			k += 2
+		case cubeTo:
+			b, c, d := p.points[k], p.points[k+1], p.points[k+2]
+			if add(d); outside(b) || outside(c) {
+				turns(at, b, c, d, add)
+			}
+			at = d
+			k += 3
+		case closePath:
+			at = first
+		}
+	}
 	return Rect{lo.X, lo.Y, hi.X - lo.X, hi.Y - lo.Y}
+}
+
+// turns calls add with the points at which a cubic curve is furthest to a side.
+func turns(a, b, c, d Point, add func(Point)) {
+	point := func(t float64) {
+		if t > 0 && t < 1 { // also false for NaN
+			u := 1 - t
+			b0, b1, b2, b3 := u*u*u, 3*u*u*t, 3*u*t*t, t*t*t
+			add(Point{b0*a.X + b1*b.X + b2*c.X + b3*d.X, b0*a.Y + b1*b.Y + b2*c.Y + b3*d.Y})
+		}
+	}
+	axis := func(a, b, c, d float64) {
+		// The derivative is 3(i t² + 2 j t + k).
+		i, j, k := d-3*c+3*b-a, c-2*b+a, b-a
+		if math.Abs(i) < 1e-9*(math.Abs(j)+math.Abs(k)) {
+			point(-k / (2 * j))
+			return
+		}
+		if root := j*j - i*k; root >= 0 {
+			root = math.Sqrt(root)
+			point((-j + root) / i)
+			point((-j - root) / i)
+		}
+	}
+	axis(a.X, b.X, c.X, d.X)
+	axis(a.Y, b.Y, c.Y, d.Y)
 }
 
 // kappa makes a cubic a good quarter of a circle.

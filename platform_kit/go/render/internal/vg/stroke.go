@@ -1,6 +1,9 @@
 package vg
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 // Cap is the form of a line's ends.
 type Cap uint8
@@ -35,33 +38,67 @@ type Stroke struct {
 // StrokeMask is the coverage of the line along p. The line is widened in the
 // path's own space and transformed after, so m may skew it.
 func StrokeMask(p *Path, m Matrix, s Stroke, w, h int) *Mask {
+	return rasterise(strokeLines(p, m, s), NonZero, w, h)
+}
+
+// strokeLines returns outlines that together are the line along p.
+func strokeLines(p *Path, m Matrix, s Stroke) []polyline {
 	scale := m.Mean()
 	if !(s.Width > 0) || scale == 0 || math.IsNaN(scale) {
-		return &Mask{}
+		return nil
 	}
 	// Flatten at the final size, then go back to the path's space.
 	big := Scale(scale, scale)
-	var out []polyline
 	half := s.Width * scale / 2
 	lines := flatten(p, big)
 	if len(s.Dash) > 0 {
 		lines = dash(lines, s.Dash, s.DashOffset, scale)
 	}
+	n := 0
 	for _, l := range lines {
-		out = widen(out, l, half, s)
+		n += len(l.points)
+	}
+	o := &outlines{lines: make([]polyline, 0, 2*n+2), points: make([]Point, 0, 8*n+64)}
+	for _, l := range lines {
+		o.widen(l, half, s)
 	}
 	back := m.Mul(Scale(1/scale, 1/scale))
-	for _, l := range out {
+	for _, l := range o.lines {
 		for i, pt := range l.points {
 			l.points[i] = back.Apply(pt)
 		}
 	}
-	return rasterise(out, NonZero, w, h)
+	return o.lines
 }
 
-// widen appends polygons that together cover the line; all turn the same way.
-func widen(out []polyline, l polyline, r float64, s Stroke) []polyline {
-	pts := l.points[:0:0]
+// outlines collects polygons that all turn clockwise. Their points lie in few arrays.
+type outlines struct {
+	lines  []polyline
+	points []Point
+}
+
+// add appends a polygon.
+func (o *outlines) add(points ...Point) {
+	start := len(o.points)
+	if start+len(points) > cap(o.points) {
+		o.points, start = make([]Point, 0, 2*cap(o.points)+len(points)), 0
+	}
+	area := 0.0
+	for i, p := range points {
+		q := points[(i+1)%len(points)]
+		area += p.X*q.Y - q.X*p.Y
+	}
+	o.points = append(o.points, points...)
+	part := o.points[start:len(o.points):len(o.points)]
+	if area < 0 {
+		slices.Reverse(part)
+	}
+	o.lines = append(o.lines, polyline{points: part, closed: true})
+}
+
+// widen adds polygons that together cover the line.
+func (o *outlines) widen(l polyline, r float64, s Stroke) {
+	pts := make([]Point, 0, len(l.points))
 	for _, p := range l.points {
 		if n := len(pts); n == 0 || math.Hypot(p.X-pts[n-1].X, p.Y-pts[n-1].Y) > 1e-6 {
 			pts = append(pts, p)
@@ -74,15 +111,15 @@ func widen(out []polyline, l polyline, r float64, s Stroke) []polyline {
 		c := pts[0]
 		switch s.Cap {
 		case RoundCap:
-			return append(out, disc(c, r))
+			o.disc(c, r)
 		case SquareCap:
-			return append(out, polygon(Point{c.X - r, c.Y - r}, Point{c.X + r, c.Y - r},
-				Point{c.X + r, c.Y + r}, Point{c.X - r, c.Y + r}))
+			o.add(Point{c.X - r, c.Y - r}, Point{c.X + r, c.Y - r},
+				Point{c.X + r, c.Y + r}, Point{c.X - r, c.Y + r})
 		}
-		return out
+		return
 	}
 	if len(pts) < 2 {
-		return out
+		return
 	}
 	n := len(pts)
 	segments := n - 1
@@ -101,52 +138,61 @@ func widen(out []polyline, l polyline, r float64, s Stroke) []polyline {
 			}
 		}
 		nx, ny := d.Y*r, -d.X*r
-		out = append(out, polygon(Point{a.X + nx, a.Y + ny}, Point{b.X + nx, b.Y + ny},
-			Point{b.X - nx, b.Y - ny}, Point{a.X - nx, a.Y - ny}))
+		o.add(Point{a.X + nx, a.Y + ny}, Point{b.X + nx, b.Y + ny},
+			Point{b.X - nx, b.Y - ny}, Point{a.X - nx, a.Y - ny})
 		if l.closed || i < segments-1 {
 			c := pts[(i+1)%n]
-			out = join(out, c, d, unit(c, pts[(i+2)%n]), r, s)
+			o.join(c, d, unit(c, pts[(i+2)%n]), r, s)
 		}
 	}
 	if !l.closed && s.Cap == RoundCap {
-		out = append(out, disc(pts[0], r), disc(pts[n-1], r))
+		o.disc(pts[0], r)
+		o.disc(pts[n-1], r)
 	}
-	return out
 }
 
-func join(out []polyline, c, d, e Point, r float64, s Stroke) []polyline {
+// join adds what is missing on the outer side of a corner at c, where direction d
+// becomes e. The inner side is covered by the two segments.
+func (o *outlines) join(c, d, e Point, r float64, s Stroke) {
 	cross, dot := d.X*e.Y-d.Y*e.X, d.X*e.X+d.Y*e.Y
 	if math.Abs(cross) < 1e-4 && dot > 0 {
-		return out
+		return
 	}
-	if s.Join == RoundJoin || dot > 0.97 {
-		if r < 0.3 {
-			return out
-		}
-		return append(out, disc(c, r))
-	}
-	side := r // the outer side of the turn
-	if cross > 0 {
-		side = r
-	} else {
+	side := r
+	if cross < 0 {
 		side = -r
 	}
 	a := Point{c.X + d.Y*side, c.Y - d.X*side}
 	b := Point{c.X + e.Y*side, c.Y - e.X*side}
-	limit := s.MiterLimit
-	if limit < 1 {
-		limit = 4
+	if dot > 0.97 { // part of a curve
+		if r < 0.3 {
+			return
+		}
+		middle := unit(c, Point{(a.X + b.X) / 2, (a.Y + b.Y) / 2})
+		o.add(c, a, Point{c.X + middle.X*r, c.Y + middle.Y*r}, b)
+		return
 	}
-	if s.Join == MiterJoin {
+	switch s.Join {
+	case RoundJoin:
+		if r >= 0.3 {
+			o.fan(c, a, r, math.Atan2(cross, dot))
+		}
+		return
+	case MiterJoin:
+		limit := s.MiterLimit
+		if limit < 1 {
+			limit = 4
+		}
 		if half := math.Sqrt(math.Max(0, (1+dot)/2)); half > 1e-6 && 1/half <= limit {
 			mx, my := (a.X+b.X)/2-c.X, (a.Y+b.Y)/2-c.Y
 			if l := math.Hypot(mx, my); l > 1e-9 {
 				k := r / half / l
-				return append(out, polygon(c, a, Point{c.X + mx*k, c.Y + my*k}, b))
+				o.add(c, a, Point{c.X + mx*k, c.Y + my*k}, b)
+				return
 			}
 		}
 	}
-	return append(out, polygon(c, a, b))
+	o.add(c, a, b)
 }
 
 func unit(a, b Point) Point {
@@ -157,29 +203,30 @@ func unit(a, b Point) Point {
 	return Point{(b.X - a.X) / l, (b.Y - a.Y) / l}
 }
 
-// polygon returns a closed outline that turns clockwise.
-func polygon(points ...Point) polyline {
-	area := 0.0
-	for i, p := range points {
-		q := points[(i+1)%len(points)]
-		area += p.X*q.Y - q.X*p.Y
+// sides is how many lines keep a circle within about 0.07 pixels.
+func sides(r float64) int { return min(128, max(8, int(8*math.Sqrt(r)+4))) }
+
+// fan adds the part of a disc about c that begins at a and turns by an angle.
+func (o *outlines) fan(c, a Point, r, angle float64) {
+	n := max(1, int(math.Ceil(math.Abs(angle)/(2*math.Pi)*float64(sides(r)))))
+	var room [130]Point
+	points := append(room[:0], c, a)
+	for i := 1; i <= n; i++ {
+		s, k := math.Sincos(angle * float64(i) / float64(n))
+		x, y := a.X-c.X, a.Y-c.Y
+		points = append(points, Point{c.X + x*k - y*s, c.Y + x*s + y*k})
 	}
-	if area < 0 {
-		for i, j := 0, len(points)-1; i < j; i, j = i+1, j-1 {
-			points[i], points[j] = points[j], points[i]
-		}
-	}
-	return polyline{points: points, closed: true}
+	o.add(points...)
 }
 
-func disc(c Point, r float64) polyline {
-	n := min(96, max(8, int(4*math.Sqrt(r)+6)))
-	points := make([]Point, n)
-	for i := range points {
+func (o *outlines) disc(c Point, r float64) {
+	n := sides(r)
+	var room [128]Point
+	for i := range n {
 		s, k := math.Sincos(2 * math.Pi * float64(i) / float64(n))
-		points[i] = Point{c.X + r*k, c.Y + r*s}
+		room[i] = Point{c.X + r*k, c.Y + r*s}
 	}
-	return polyline{points: points, closed: true}
+	o.add(room[:n]...)
 }
 
 // dash cuts lines into pieces.
