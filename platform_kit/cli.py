@@ -65,6 +65,9 @@ def main() -> NoReturn:
         code, text = WRONG_USAGE, str(error)
     except PlatformKitError as error:
         code, text = FAILED, str(error)
+    except OSError as error:
+        # A full disk, a folder that may not be written: the machine's, not a fault of ours to be traced.
+        code, text = FAILED, f"{error.filename or 'The system'}: {error.strerror or error}"
     print(text, file=sys.stderr)
     sys.exit(code)
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import json
+import os
 import threading
 import warnings
 from collections.abc import Callable, Sequence
@@ -85,7 +88,7 @@ class Platform:
             )
         self.durability = durability
         self.settings = settings or Settings.load()
-        self._data_dir = Path(data_dir) if data_dir is not None else None
+        self._data_dir = _path(data_dir, "data_dir")
         self._workers = workers
         self._lock = threading.RLock()
         self._loop = LoopThread("platform-kit-loop")
@@ -94,6 +97,7 @@ class Platform:
         self._kept_ports: dict[str, int] = {}
         self._client: Client | None = None
         self._listeners: list[Callable[[], None]] = []
+        self._pid = os.getpid()
 
     # ------------------------------------------------------------------------- start and stop
 
@@ -112,6 +116,10 @@ class Platform:
 
     def stop(self) -> None:
         """Stop everything in reverse order; does nothing if it does not run. An attached one is only left."""
+        if self._pid != os.getpid():
+            # A fork of the process that started it has none of its threads; the servers are the parent's.
+            self._group = self._attachment = self._client = None
+            return
         with self._lock:
             if self._group is None and self._attachment is None:
                 return
@@ -319,6 +327,12 @@ class Platform:
         """
         if isinstance(seed, bool) or not isinstance(seed, int) or abs(seed) >= 2**53:
             raise UsageError(f"seed={seed!r}.", hint="Give a whole number below 2**53.")
+        limit = self.settings.stall_timeout_s if stall_timeout_s is None else stall_timeout_s
+        if not (isinstance(limit, (int, float)) and limit > 0):
+            raise UsageError(f"stall_timeout_s={stall_timeout_s!r}.", hint="Give seconds above zero.")
+        if not isinstance(template, (Template, str, Path)):
+            raise UsageError(f"template={template!r}.", hint="Give a name, a path or a Template.")
+        folder = _path(out, "out")
         if not isinstance(deck, Deck):
             deck = Deck.read(deck) if isinstance(deck, (str, Path)) else Deck(deck)
         if not isinstance(template, Template):
@@ -330,7 +344,8 @@ class Platform:
             template,
             seed=seed,
             renderer=binaries.renderer_key(self.settings),
-            out=Path(out) if out is not None else None,
+            pipeline=self._pipeline_digest(),
+            out=folder,
         )
         job = self._loop.submit(
             generation.run,
@@ -338,7 +353,7 @@ class Platform:
             total=len(deck),
             unit="card",
             progress=progress,
-            stall_timeout_s=stall_timeout_s or self.settings.stall_timeout_s,
+            stall_timeout_s=limit,
         )
         run = CardRun(generation, job, self._loop, client, self.status, deck, template)
         return run.wait() if wait else run
@@ -455,6 +470,14 @@ class Platform:
         assert self._client is not None
         return self._client
 
+    def _pipeline_digest(self) -> str:
+        """Identifies what is deployed as the card pipeline: its rules decide what becomes a card, and how."""
+        store = self._pipeline_store()
+        config = store.get(PIPELINE) if store is not None else None
+        if config is None and self._attachment is not None and self._attachment.wombat is not None:
+            config = self._attachment.wombat.config(PIPELINE)
+        return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
+
     def _pipeline_store(self) -> PipelineStore | None:
         return PipelineStore(self.data_dir / "pipelines") if self.data_dir is not None else None
 
@@ -518,6 +541,14 @@ def _find_background(settings: Settings) -> _Attachment:
         f"No platform runs in {cwd} (there is no {FOLDER}/state.json of a living one).",
         hint="Run `platform-kit start` here, or pass the address of an existing server.",
     )
+
+
+def _path(value: object, name: str) -> Path | None:
+    if value is None:
+        return None
+    if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
+        raise UsageError(f"{name}={value!r} is not the path of a folder.", hint="Give a text or a Path.")
+    return Path(value).expanduser()
 
 
 def _read_yaml(path: Path) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from platform_kit.errors import UsageError
 from platform_kit.platform import Platform
 from platform_kit.reprs import clean, human_bytes, shorten
 
@@ -25,10 +26,18 @@ def watch(platform: Platform, subject: str, count: int | None) -> None:
 
 
 async def _watch(platform: Platform, subject: str, count: int | None) -> None:
+    from nats.errors import BadSubjectError
+
     client = await platform.connect()
     skipped, shown, second = 0, 0, int(time.monotonic())
     try:
-        subscription = await client.subscribe(subject)
+        try:
+            subscription = await client.subscribe(subject)
+        except BadSubjectError as error:
+            raise UsageError(
+                f"{subject!r} is not a subject.",
+                hint='Write words with dots between them, such as "cards.>".',
+            ) from error
         await client.flush()  # what is published once the line below is printed is seen
         print(f"listening to {subject}; Ctrl-C ends it", file=sys.stderr, flush=True)
         seen = 0

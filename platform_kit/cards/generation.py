@@ -88,7 +88,8 @@ class Generation:
     ----------
     client: A connected client that may publish requests and read the streams.
     deck, template, seed: What to render.
-    renderer: Identifies the renderer's build; part of each card's digest.
+    renderer, pipeline: Identify the renderer's build and the pipeline with its rules; part of each card's
+        digest.
     out: A folder for the PNG files, or None.
     """
 
@@ -100,6 +101,7 @@ class Generation:
         *,
         seed: int,
         renderer: str,
+        pipeline: str,
         out: Path | None,
     ) -> None:
         self._client = client
@@ -108,6 +110,7 @@ class Generation:
         self._template = template
         self._seed = seed
         self._renderer = renderer
+        self._pipeline = pipeline
         self.run_id = secrets.token_hex(8)
         self.folder = OutputFolder(out, (row.id for row in deck.rows)) if out is not None else None
         self.outcomes: list[CardOutcome] = []
@@ -121,22 +124,30 @@ class Generation:
         Errors: ``RunError`` when nats-server refuses, and what the job raises when nothing moves.
         """
         meter.update(total=len(self._deck), text="reading")
+        if self.folder is None:
+            await self._account(meter)
+            return
+        await asyncio.to_thread(self.folder.open)
+        try:
+            await self._account(meter)
+            self.folder.record(self.counts)
+        finally:
+            try:
+                await asyncio.to_thread(self.folder.save)
+            finally:
+                self.folder.close()
+
+    async def _account(self, meter: Meter) -> None:
         for rejection in self._deck.rejected:
             self._reject(rejection, name="")
-        cards = [await asyncio.to_thread(self._pending, row) for row in self._deck.rows]
+        cards = await asyncio.to_thread(lambda: [self._pending(row) for row in self._deck.rows])
         waiting = {card.token: card for card in cards if card is not None}
         meter.update(done=len(self.outcomes))
-        try:
-            await self._settle_unchanged(waiting, meter)
-            if waiting:
-                await self._upload_assets(waiting.values(), meter)
-                await self._render(waiting, meter)
-        finally:
-            if self.folder is not None:
-                await asyncio.to_thread(self.folder.save)
+        await self._settle_unchanged(waiting, meter)
+        if waiting:
+            await self._upload_assets(waiting.values(), meter)
+            await self._render(waiting, meter)
         self.outcomes.sort(key=lambda outcome: outcome.row)
-        if self.folder is not None:
-            self.folder.record(self.counts)
 
     @property
     def counts(self) -> dict[str, int]:
@@ -166,6 +177,7 @@ class Generation:
             "seed": None if art else self._seed,
             "template": self._template.digest,
             "renderer": self._renderer,
+            "pipeline": self._pipeline,
         }
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
         digest = hashlib.sha256(canonical.encode()).hexdigest()
@@ -359,7 +371,9 @@ class Generation:
 
     async def _keep(self, card: _Pending, png: bytes) -> Path | None:
         if self.folder is not None:
-            return await asyncio.to_thread(self.folder.write, card.row.id, card.digest, png)
+            path = await asyncio.to_thread(self.folder.write, card.row.id, card.digest, png)
+            self.folder.save(now=False)
+            return path
         if self._held_bytes + len(png) <= MEMORY_LIMIT_BYTES:
             self._held_bytes += len(png)
             self.images[card.row.id] = png

@@ -5,9 +5,11 @@ The manifest says which content each file was rendered from, so that the next ru
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +19,8 @@ from platform_kit.names import file_names
 
 MANIFEST = "manifest.json"
 HISTORY = "runs.jsonl"
+LOCK = ".lock"
+SAVE_EVERY_S = 2.0
 VERSION = 1
 
 
@@ -39,7 +43,9 @@ class OutputFolder:
     path: The folder; it is made if it is not there.
     ids: The ids of the run, which get distinct file names inside ``cards/``.
 
-    Errors: ``RunError`` when it cannot be written.
+    One run at a time holds the folder, from :meth:`open` to :meth:`close`.
+
+    Errors: ``RunError`` when it cannot be written, or another run is writing there.
     """
 
     def __init__(self, path: Path, ids: Iterable[str]) -> None:
@@ -51,7 +57,21 @@ class OutputFolder:
             raise RunError(
                 f"The output folder {path} cannot be made: {error.strerror}.", hint="Name another with out=."
             ) from error
+        self._lock = -1
+        self._kept: dict[str, Kept] = {}
+        self._saved_at = time.monotonic()
+        self._save_took_s = 0.0
+
+    def open(self) -> None:
+        """Keep other runs out, and read what is there."""
+        self._lock = self._hold()
         self._kept = self._read()
+
+    def close(self) -> None:
+        """Let another run write here."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
 
     def file(self, card_id: str) -> Path:
         """The file of a card of this run."""
@@ -75,30 +95,53 @@ class OutputFolder:
     def write(self, card_id: str, digest: str, png: bytes) -> Path:
         """Write a card, complete or not at all."""
         path = self.file(card_id)
-        temporary = path.with_suffix(".new")
-        try:
-            temporary.write_bytes(png)
-            os.replace(temporary, path)
-        except OSError as error:
-            raise RunError(
-                f"{path} cannot be written: {error.strerror}.",
-                hint="Make room, or name another folder with out=.",
-            ) from error
+        self._replace(path, png)
         image = hashlib.sha256(png).hexdigest()
         self._kept[card_id] = Kept(path.name, digest, image, len(png), path.stat().st_mtime_ns)
         return path
 
-    def save(self) -> None:
-        """Write the manifest."""
+    def save(self, *, now: bool = True) -> None:
+        """Write the manifest; with ``now=False`` only if the last time is a while ago.
+
+        What a run had done when it was killed is then known to the next one. The while grows with the deck,
+        so that writing never takes more than a small part of a run.
+        """
+        started = time.monotonic()
+        if not now and started - self._saved_at < max(SAVE_EVERY_S, 50 * self._save_took_s):
+            return
         content = {"version": VERSION, "cards": {key: asdict(kept) for key, kept in self._kept.items()}}
-        temporary = self.path / (MANIFEST + ".new")
-        temporary.write_text(json.dumps(content, ensure_ascii=False, indent=1), encoding="utf-8")
-        os.replace(temporary, self.path / MANIFEST)
+        self._replace(self.path / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1).encode())
+        self._saved_at = time.monotonic()
+        self._save_took_s = self._saved_at - started
 
     def record(self, counts: Mapping[str, int]) -> None:
         """Add a line on how a run went to ``runs.jsonl``, the folder's history."""
-        with (self.path / HISTORY).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(dict(counts)) + "\n")
+        try:
+            with (self.path / HISTORY).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(dict(counts)) + "\n")
+        except OSError as error:
+            raise _not_written(self.path / HISTORY, error) from error
+
+    def _replace(self, path: Path, content: bytes) -> None:
+        temporary = path.with_name(path.name + ".new")
+        try:
+            temporary.write_bytes(content)
+            os.replace(temporary, path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise _not_written(path, error) from error
+
+    def _hold(self) -> int:
+        lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(lock)
+            raise RunError(
+                f"Another run is writing to {self.path}.",
+                hint="Wait for it, or name another folder with out=.",
+            ) from error
+        return lock
 
     def _read(self) -> dict[str, Kept]:
         """The manifest; one that cannot be read only means that everything is rendered again."""
@@ -109,6 +152,13 @@ class OutputFolder:
             return {str(key): Kept(**value) for key, value in content["cards"].items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return {}
+
+
+def _not_written(path: Path, error: OSError) -> RunError:
+    return RunError(
+        f"{path} cannot be written: {error.strerror}.",
+        hint="Make room, or name another folder with out=; what is there is used again.",
+    )
 
 
 def _sha256(path: Path) -> str:

@@ -238,6 +238,23 @@ class CardRun(JobHandle):
         """What the renderer had to say: card id and warning."""
         return [(outcome.id or "", text) for outcome in self.outcomes for text in outcome.warnings]
 
+    @property
+    def unshown_columns(self) -> list[str]:
+        """Columns of the deck the template does not look at."""
+        shown = self.template.columns | {"id", "lang", "language"}
+        return [name for name in self.deck.columns if name.lower() not in shown]
+
+    @property
+    def missing_columns(self) -> list[str]:
+        """Columns of a template of your own that the deck does not have: perhaps a slip of the pen."""
+        shipped = Template.shipped()
+        if self.template.name in shipped:
+            return []
+        usual = {name.lower() for name in self.deck.columns}.union(
+            *(Template.read(name).columns for name in shipped)
+        )
+        return sorted(self.template.columns - usual)
+
     # ------------------------------------------------------------------------- pictures
 
     @property
@@ -283,13 +300,16 @@ class CardRun(JobHandle):
             f"+ {self.rejected_count:,} rejected",
             "time": human_seconds(self.seconds),
             "template": self.template.name,
-            "warnings": len(self.warnings) or None,
+            "warnings": _such_as(self.warnings),
+            "deck": "; ".join(self.deck.notes) or None,
+            "not shown": ", ".join(self.unshown_columns) or None,
+            "no column": ", ".join(self.missing_columns) or None,
             "output": str(self.out) if self.out else None,
         }
         table = None
         if rejected:
             rows = [(item.row, item.id, item.column, item.reason, item.stage) for item in rejected]
-            table = Table(("row", "id", "column", "reason", "stage"), rows, caption="Rejected")
+            table = Table(("row", "id", "column", "reason", "stage"), rows, caption="Rejected", max_width=90)
         return StatusCard(f"run of {self.deck.source}", "finished", facts, table)
 
     def __repr__(self) -> str:
@@ -387,3 +407,11 @@ def _read(path: Path, digest: str) -> bytes | None:
     except OSError:
         return None
     return data if hashlib.sha256(data).hexdigest() == digest else None
+
+
+def _such_as(warnings: list[tuple[str, str]]) -> str | None:
+    """How many there are, and the first: all of them are in ``run.warnings`` and the report."""
+    if not warnings:
+        return None
+    card, text = warnings[0]
+    return f"{len(warnings)}, the first: {card}: {text}"

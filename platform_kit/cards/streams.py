@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from platform_kit.jetstream.streams import ensure_consumer, ensure_streams
+from platform_kit.jetstream.streams import ensure_consumer, ensure_streams, refused
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
@@ -22,7 +22,7 @@ ACK_WAIT_S = 10.0
 async def ensure_card_streams(js: JetStreamContext) -> None:
     """Make everything a card needs, or bring it to this configuration. Errors: ``StreamError``."""
     from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
-    from nats.js.errors import BucketNotFoundError, NotFoundError
+    from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
 
     file = StorageType.FILE
     await ensure_streams(
@@ -65,4 +65,7 @@ async def ensure_card_streams(js: JetStreamContext) -> None:
     try:
         await js.object_store(ASSETS)
     except (BucketNotFoundError, NotFoundError):
-        await js.create_object_store(ASSETS)
+        try:
+            await js.create_object_store(ASSETS)
+        except APIError as error:
+            raise refused(f"bucket {ASSETS}", error) from error

@@ -213,9 +213,38 @@ class Template:
         return dict(self._files)
 
     @property
+    def columns(self) -> frozenset[str]:
+        """The columns of a deck it looks at, in lower case.
+
+        >>> {"name", "rarity", "art"} <= Template.read("minimal").columns
+        True
+        """
+        found = {"art"}
+
+        def walk(node: Any) -> None:
+            if isinstance(node, dict):
+                for key, value in node.items():
+                    if key == "field" and isinstance(value, str):
+                        found.update(value.split("|"))
+                    elif key == "text" and isinstance(value, str):
+                        for names in _COLUMN.findall(value.replace("{{", "").replace("}}", "")):
+                            found.update(names.split("|"))
+                    walk(value)
+            elif isinstance(node, list):
+                for value in node:
+                    walk(value)
+
+        bundle = json.loads(self._bundle)
+        walk([bundle["layers"], bundle["styles"]])
+        return frozenset(name.strip().lower() for name in found)
+
+    @property
     def digest(self) -> str:
         """SHA-256 of :meth:`bundle`; it changes when the template or any of its files does."""
         return hashlib.sha256(self._bundle).hexdigest()
+
+
+_COLUMN = re.compile(r"\{([^{}]+)\}")
 
 
 class _Loader(yaml.SafeLoader):

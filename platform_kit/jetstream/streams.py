@@ -27,11 +27,11 @@ async def ensure_stream(js: JetStreamContext, config: StreamConfig) -> None:
         await js.add_stream(config)
     except APIError as error:
         if error.err_code != NAME_IN_USE:
-            raise _refused(f"stream {config.name}", error) from error
+            raise refused(f"stream {config.name}", error) from error
         try:
             await js.update_stream(config)
         except APIError as second:
-            raise _refused(f"stream {config.name}", second) from second
+            raise refused(f"stream {config.name}", second) from second
 
 
 async def ensure_consumer(js: JetStreamContext, stream: str, config: ConsumerConfig) -> None:
@@ -41,7 +41,7 @@ async def ensure_consumer(js: JetStreamContext, stream: str, config: ConsumerCon
     try:
         await js.add_consumer(stream, config)
     except APIError as error:
-        raise _refused(f"consumer {config.durable_name} of {stream}", error) from error
+        raise refused(f"consumer {config.durable_name} of {stream}", error) from error
 
 
 async def ensure_streams(js: JetStreamContext, configs: Iterable[StreamConfig]) -> None:
@@ -49,7 +49,8 @@ async def ensure_streams(js: JetStreamContext, configs: Iterable[StreamConfig]) 
     await asyncio.gather(*(ensure_stream(js, config) for config in configs))
 
 
-def _refused(what: str, error: Exception) -> StreamError:
+def refused(what: str, error: Exception) -> StreamError:
+    """The server's reason as an error of ours."""
     description = getattr(error, "description", None) or str(error)
     return StreamError(
         f"nats-server refused the {what}: {description}",

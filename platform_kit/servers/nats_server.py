@@ -6,7 +6,6 @@ Configuration format: https://docs.nats.io/running-a-nats-service/configuration
 from __future__ import annotations
 
 import json
-import os
 import socket
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from platform_kit.servers.credentials import PERMISSIONS, Credentials, Permissio
 from platform_kit.servers.process import Process, Spec
 
 ACCOUNT = "PLATFORM"
+OWN_SETTINGS = "own-settings.conf"
 SYNC_INTERVAL = {"lazy": '"2m"', "fsync": "always"}
 """What ``durability`` means: acknowledged messages are synced to disk every two minutes, or each at once.
 
@@ -70,6 +70,8 @@ class NatsServer:
             old.unlink()
         config = self._data_dir / "config" / "nats-server.conf"
         config.parent.mkdir(parents=True, exist_ok=True)
+        if self._include is not None:
+            write_private(config.with_name(OWN_SETTINGS), self._include.read_bytes())
         write_private(config, self.configuration().encode())
         return Spec(
             self.name, (str(self._binary), "--config", str(config)), self.log_path, cwd=self._data_dir
@@ -80,12 +82,11 @@ class NatsServer:
         return self._port_written_by(process.pid) == self.port and self._greets(self.port)
 
     def configuration(self) -> str:
-        """The configuration file's text; it holds public keys only."""
-        include = ""
-        if self._include is not None:
-            # nats-server joins every include to the folder of the including file.
-            relative = os.path.relpath(self._include, self._data_dir / "config")
-            include = f"include {json.dumps(relative)}\n"
+        """The configuration file's text; it holds public keys only.
+
+        Paths are relative to the data folder, in which the server runs: no name of a folder has to be quoted.
+        """
+        include = f'include "{OWN_SETTINGS}"\n' if self._include is not None else ""
         keys = self._credentials.public
         users = "\n".join(
             f"      {{ nkey: {keys[role]}, permissions: {_permissions(PERMISSIONS[role])} }}"
@@ -98,9 +99,9 @@ class NatsServer:
             f"server_name: platform\n"
             f"host: 127.0.0.1\n"
             f"port: {self.port}\n"
-            f"ports_file_dir: {json.dumps(str(self._ports_dir))}\n"
+            "ports_file_dir: ports\n"
             f"jetstream {{\n"
-            f"  store_dir: {json.dumps(str(self._data_dir / 'jetstream'))}\n"
+            "  store_dir: jetstream\n"
             f"  sync_interval: {SYNC_INTERVAL[self._durability]}\n"
             f"}}\n"
             f"system_account: SYS\n"

@@ -9,6 +9,7 @@ import base64
 import hashlib
 import http.client
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -207,7 +208,8 @@ class Wombat:
             self.log_path,
             env={
                 "PLATFORM_NATS_URL": self.nats_url,
-                "PLATFORM_NKEY_FILE": str(self._credentials.seed_file("wombat")),
+                # Put into pipelines as text: relative, no name of a folder can break their YAML.
+                "PLATFORM_NKEY_FILE": os.path.relpath(self._credentials.seed_file("wombat"), self._data_dir),
             },
             cwd=self._data_dir,
         )

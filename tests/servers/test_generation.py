@@ -9,17 +9,20 @@ import json
 import os
 import random
 import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 from support import wait_for
 
-from platform_kit import Deck, Platform
+from platform_kit import Deck, Pipeline, Platform
 from platform_kit.cards.run import CardRun
-from platform_kit.errors import DeckError, NotRunningError, RunCancelled, TemplateError, UsageError
+from platform_kit.errors import DeckError, NotRunningError, RunCancelled, RunError, TemplateError, UsageError
 
 ROOT = Path(__file__).parents[2]
 SVG = "http://www.w3.org/2000/svg"
@@ -289,6 +292,90 @@ def test_sigkill_in_the_middle_of_a_run_loses_no_card_and_doubles_none(victim: s
         assert sum(item.restarts for item in platform.status().services) >= (
             3 if victim == "all three" else 1
         )
+
+
+def test_a_changed_rule_is_applied_to_cards_that_were_rendered(tmp_path: Path) -> None:
+    shipped = (ROOT / ".config" / "pipelines" / "render_cards.yaml").read_text(encoding="utf-8")
+    stricter = shipped.replace("let name_characters = 200", "let name_characters = 5")
+    assert stricter != shipped
+    deck = Deck([{"id": "long", "name": "A Long Name"}, {"id": "short", "name": "Short"}])
+    with Platform() as platform:
+        assert platform.generate(deck, out=tmp_path / "out", progress=False).rendered == 2
+        platform.deploy(Pipeline("render_cards", stricter))
+        again = platform.generate(deck, out=tmp_path / "out", progress=False)
+        assert (again.rendered, list(again.rejected["id"])) == (1, ["long"])
+
+
+def test_two_runs_do_not_write_to_one_folder(platform: Platform, tmp_path: Path) -> None:
+    first = platform.generate(small_deck(40, text="first"), out=tmp_path / "out", wait=False, progress=False)
+    wait_for(lambda: first.progress.done > 0, "the first card", 30.0)
+    with pytest.raises(RunError, match="Another run is writing"):
+        platform.generate(small_deck(2), out=tmp_path / "out", progress=False)
+    assert first.wait(60).rendered == 40
+    assert (
+        platform.generate(small_deck(40, text="first"), out=tmp_path / "out", progress=False).unchanged == 40
+    )
+
+
+def test_what_a_killed_run_had_done_is_not_done_again(tmp_path: Path) -> None:
+    script = (
+        "import sys; from platform_kit import Deck, Platform\n"
+        "from platform_kit.cards import output_folder; output_folder.SAVE_EVERY_S = 0.0\n"
+        "rows = [{'id': str(number), 'name': f'Card {number}'} for number in range(400)]\n"
+        "Platform().start().generate(Deck(rows), out=sys.argv[1], progress=False)\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", script, str(tmp_path / "out")]) as process:
+        wait_for(lambda: len(list((tmp_path / "out" / "cards").glob("*.png"))) > 20, "twenty cards", 60.0)
+        process.kill()
+    deck = Deck([{"id": str(number), "name": f"Card {number}"} for number in range(30)])
+    with Platform() as platform:
+        run = platform.generate(deck, out=tmp_path / "out", progress=False)
+        assert run.unchanged >= 15 and run.unchanged + run.rendered == 30
+
+
+@pytest.mark.parametrize("name", ["ünï", 'quo"te', "sp ace", "do$llar", "龙"])
+def test_any_folder_can_hold_the_data(tmp_path: Path, name: str) -> None:
+    with Platform(tmp_path / name) as platform:
+        assert platform.generate(small_deck(1), out=tmp_path / name / "out", progress=False).rendered == 1
+
+
+def test_what_cannot_be_meant_is_a_usage_error(platform: Platform) -> None:
+    deck = small_deck(1)
+    wrong: list[dict[str, Any]] = [
+        {"template": None},
+        {"template": 5},
+        {"out": 5},
+        {"out": "a\0b"},
+        {"out": ""},
+        {"stall_timeout_s": "x"},
+        {"stall_timeout_s": 0},
+    ]
+    for arguments in wrong:
+        with pytest.raises(UsageError, match=next(iter(arguments))):
+            platform.generate(deck, **arguments)
+    with pytest.raises(UsageError, match="data_dir"):
+        Platform(5)  # type: ignore[arg-type]
+
+
+def test_a_fork_leaves_the_platform_alone(platform: Platform) -> None:
+    child = os.fork()
+    if child == 0:
+        try:
+            platform.stop()
+        finally:
+            os._exit(0 if not platform.running else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert platform.generate(small_deck(1, text="after the fork"), progress=False).rendered == 1
+
+
+def test_columns_that_nothing_shows_are_named(platform: Platform, tmp_path: Path) -> None:
+    shipped = ROOT / "platform_kit" / "cards" / "templates" / "minimal.yaml"
+    mine = tmp_path / "mine.yaml"
+    text = shipped.read_text(encoding="utf-8")
+    mine.write_text(text.replace("{name}", "{nmae}").replace("name: minimal", "name: mine"))
+    run = platform.generate(Deck([{"id": "1", "name": "A", "preis": "3"}]), mine, progress=False)
+    assert "preis" in run.unshown_columns and "nmae" in run.missing_columns
+    assert "preis" in repr(run) and "nmae" in repr(run)
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.2])
