@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import importlib
-import json
 import os
 import threading
 import warnings
@@ -16,9 +15,15 @@ from platform_kit import binaries
 from platform_kit.cards.deck import Deck
 from platform_kit.cards.generation import Generation
 from platform_kit.cards.run import CardRun
-from platform_kit.cards.streams import PIPELINE, ensure_card_streams
+from platform_kit.cards.streams import PIPELINE, ensure_card_streams, note_pipeline
 from platform_kit.cards.template import Template
-from platform_kit.errors import NotRunningError, SettingsError, StartupError, UsageError
+from platform_kit.errors import (
+    NotRunningError,
+    PlatformKitError,
+    SettingsError,
+    StartupError,
+    UsageError,
+)
 from platform_kit.jetstream.connection import Endpoint, connect
 from platform_kit.jetstream.workers import WorkerPings
 from platform_kit.jobs import LoopThread
@@ -281,7 +286,7 @@ class Platform:
         client, store = self.wombat, self._pipeline_store()
         log = self.data_dir / "logs" / "wombat.log" if self.data_dir is not None else None
         job = self._loop.submit(
-            deploy(pipeline, client, store, settings=self.settings, timeout_s=timeout_s, log=log),
+            self._deploy(pipeline, client, store, timeout_s=timeout_s, log=log),
             name=f"deploying {pipeline.name}",
             stall_timeout_s=timeout_s + 60.0,
         )
@@ -344,7 +349,6 @@ class Platform:
             template,
             seed=seed,
             renderer=binaries.renderer_key(self.settings),
-            pipeline=self._pipeline_digest(),
             out=folder,
         )
         job = self._loop.submit(
@@ -361,7 +365,10 @@ class Platform:
     # ------------------------------------------------------------------------- inside
 
     def _start(self, cancel: threading.Event) -> None:
-        preload = threading.Thread(target=_preload, name="platform-kit-preload", daemon=True)
+        pipeline = Pipeline.read(self.settings.config_dir / "pipelines" / f"{PIPELINE}.yaml")
+        preload = threading.Thread(
+            target=_preload, args=(pipeline,), name="platform-kit-preload", daemon=True
+        )
         preload.start()
         group: ServerGroup | None = None
         try:
@@ -376,7 +383,7 @@ class Platform:
             )
             group.start(cancel)
             self._group = group
-            self._deploy_shipped(group)
+            self._deploy_shipped(group, pipeline)
             self._kept_ports = dict(group.ports)
         except BaseException:
             self._group = None
@@ -416,21 +423,27 @@ class Platform:
 
         self._client = self._loop.run(prepare(), self.settings.startup_timeout_s)
 
-    def _deploy_shipped(self, group: ServerGroup) -> None:
-        pipeline = Pipeline.read(self.settings.config_dir / "pipelines" / f"{PIPELINE}.yaml")
-        self._loop.run(
-            deploy(
-                pipeline,
-                group.wombat_client,
-                group.pipelines,
-                settings=self.settings,
-                timeout_s=self.settings.startup_timeout_s,
-                log=group.wombat.log_path,
-            ),
-            self.settings.startup_timeout_s + 5.0,
+    def _deploy_shipped(self, group: ServerGroup, pipeline: Pipeline) -> None:
+        limit = self.settings.startup_timeout_s
+        work = self._deploy(
+            pipeline, group.wombat_client, group.pipelines, timeout_s=limit, log=group.wombat.log_path
         )
+        self._loop.run(work, limit + 5.0)
         for refused in group.deploy_kept(but=PIPELINE):
             warnings.warn(refused, stacklevel=2)
+
+    async def _deploy(
+        self,
+        pipeline: Pipeline,
+        client: WombatClient,
+        store: PipelineStore | None,
+        *,
+        timeout_s: float,
+        log: Path | None,
+    ) -> None:
+        await deploy(pipeline, client, store, settings=self.settings, timeout_s=timeout_s, log=log)
+        if pipeline.name == PIPELINE and self._client is not None:
+            await note_pipeline(self._client.jetstream(), pipeline.digest)
 
     def _stop(self) -> None:
         self._attachment = None
@@ -469,14 +482,6 @@ class Platform:
         self._endpoint()
         assert self._client is not None
         return self._client
-
-    def _pipeline_digest(self) -> str:
-        """Identifies what is deployed as the card pipeline: its rules decide what becomes a card, and how."""
-        store = self._pipeline_store()
-        config = store.get(PIPELINE) if store is not None else None
-        if config is None and self._attachment is not None and self._attachment.wombat is not None:
-            config = self._attachment.wombat.config(PIPELINE)
-        return hashlib.sha256(json.dumps(config, sort_keys=True).encode()).hexdigest()
 
     def _pipeline_store(self) -> PipelineStore | None:
         return PipelineStore(self.data_dir / "pipelines") if self.data_dir is not None else None
@@ -565,10 +570,12 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return found or {}
 
 
-def _preload() -> None:
-    """Import what is needed in a moment, while the servers start."""
+def _preload(pipeline: Pipeline) -> None:
+    """Import and parse what is needed in a moment, while the servers start."""
     for name in ("nats", "nats.js.object_store", "nkeys", "psutil", "yaml"):
         importlib.import_module(name)
+    with contextlib.suppress(PlatformKitError):  # raised again where it is asked for
+        _ = pipeline.config
 
 
 def _run_in_thread(work: Callable[[], None], *, on_interrupt: Callable[[], None], name: str) -> None:

@@ -24,7 +24,7 @@ from urllib.parse import quote
 from platform_kit.cards.assets import ArtDigests, upload
 from platform_kit.cards.deck import CardRow, Deck, Rejection
 from platform_kit.cards.output_folder import OutputFolder
-from platform_kit.cards.streams import IMAGES, REQUESTS, RESULTS
+from platform_kit.cards.streams import IMAGES, REQUESTS, RESULTS, noted_pipeline
 from platform_kit.cards.template import Template
 from platform_kit.errors import RunError, StreamError
 from platform_kit.jetstream.tail import Tail
@@ -88,8 +88,7 @@ class Generation:
     ----------
     client: A connected client that may publish requests and read the streams.
     deck, template, seed: What to render.
-    renderer, pipeline: Identify the renderer's build and the pipeline with its rules; part of each card's
-        digest.
+    renderer: Identifies the renderer's build; part of each card's digest, as are the pipeline's rules.
     out: A folder for the PNG files, or None.
     """
 
@@ -101,7 +100,6 @@ class Generation:
         *,
         seed: int,
         renderer: str,
-        pipeline: str,
         out: Path | None,
     ) -> None:
         self._client = client
@@ -110,7 +108,7 @@ class Generation:
         self._template = template
         self._seed = seed
         self._renderer = renderer
-        self._pipeline = pipeline
+        self._pipeline = ""
         self.run_id = secrets.token_hex(8)
         self.folder = OutputFolder(out, (row.id for row in deck.rows)) if out is not None else None
         self.outcomes: list[CardOutcome] = []
@@ -138,6 +136,7 @@ class Generation:
                 self.folder.close()
 
     async def _account(self, meter: Meter) -> None:
+        self._pipeline = await patiently(lambda: noted_pipeline(self._js))
         for rejection in self._deck.rejected:
             self._reject(rejection, name="")
         cards = await asyncio.to_thread(lambda: [self._pending(row) for row in self._deck.rows])

@@ -8,20 +8,46 @@ from platform_kit.jetstream.streams import ensure_consumer, ensure_streams, refu
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
+    from nats.js.api import ConsumerConfig
 
 REQUESTS = "CARD_REQUESTS"
 RESULTS = "CARD_RESULTS"
 IMAGES = "CARD_IMAGES"
 ASSETS = "CARD_ASSETS"
 PIPELINE = "render_cards"
+PIPELINE_KEY = "platform-kit.pipeline"
 DEDUPE_WINDOW_S = 600.0
 ACK_WAIT_S = 10.0
 """How soon a card comes again when Wombat died with it: twice what the pipeline first gives a worker."""
 
 
+def _consumer(metadata: dict[str, str] | None = None) -> ConsumerConfig:
+    from nats.js.api import AckPolicy, ConsumerConfig
+
+    return ConsumerConfig(
+        durable_name=PIPELINE,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ACK_WAIT_S,
+        max_deliver=-1,
+        max_ack_pending=64,
+        metadata=metadata,
+    )
+
+
+async def note_pipeline(js: JetStreamContext, digest: str) -> None:
+    """Write down which pipeline consumes the requests, for everybody who asks this server for cards."""
+    await ensure_consumer(js, REQUESTS, _consumer({PIPELINE_KEY: digest}))
+
+
+async def noted_pipeline(js: JetStreamContext) -> str:
+    """What :func:`note_pipeline` wrote; empty where nothing is known of the pipeline."""
+    info = await js.consumer_info(REQUESTS, PIPELINE)
+    return str((info.config.metadata or {}).get(PIPELINE_KEY, ""))
+
+
 async def ensure_card_streams(js: JetStreamContext) -> None:
     """Make everything a card needs, or bring it to this configuration. Errors: ``StreamError``."""
-    from nats.js.api import AckPolicy, ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
+    from nats.js.api import RetentionPolicy, StorageType, StreamConfig
     from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
 
     file = StorageType.FILE
@@ -51,17 +77,7 @@ async def ensure_card_streams(js: JetStreamContext) -> None:
             ),
         ],
     )
-    await ensure_consumer(
-        js,
-        REQUESTS,
-        ConsumerConfig(
-            durable_name=PIPELINE,
-            ack_policy=AckPolicy.EXPLICIT,
-            ack_wait=ACK_WAIT_S,
-            max_deliver=-1,
-            max_ack_pending=64,
-        ),
-    )
+    await ensure_consumer(js, REQUESTS, _consumer())
     try:
         await js.object_store(ASSETS)
     except (BucketNotFoundError, NotFoundError):

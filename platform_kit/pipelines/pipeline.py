@@ -6,7 +6,10 @@ The streams API's own check misses errors inside mappings, so ``wombat lint`` is
 from __future__ import annotations
 
 import contextlib
+import copy
+import functools
 import hashlib
+import json
 import re
 import subprocess
 import tempfile
@@ -100,7 +103,13 @@ class Pipeline:
 
         Errors: ``LintError`` when it is not YAML, or no mapping.
         """
-        return {key: value for key, value in self._document().items() if key != "tests"}
+        found = {key: value for key, value in self._document().items() if key != "tests"}
+        return copy.deepcopy(found)
+
+    @property
+    def digest(self) -> str:
+        """Identifies what is deployed: a comment or a test may change, and it stays the same."""
+        return hashlib.sha256(json.dumps(self.config, sort_keys=True).encode()).hexdigest()
 
     def _document(self) -> dict[str, Any]:
         import yaml
@@ -235,6 +244,7 @@ class Pipeline:
             return False
 
 
+@functools.lru_cache(maxsize=16)
 def _load(text: str) -> Any:
     """Parse YAML as Wombat does: ``on`` and ``2026-01-31`` are text, only ``true`` and ``false`` are not."""
     import yaml

@@ -13,7 +13,8 @@ from platform_kit.servers.credentials import PERMISSIONS, Credentials, Permissio
 from platform_kit.servers.process import Process, Spec
 
 ACCOUNT = "PLATFORM"
-OWN_SETTINGS = "own-settings.conf"
+OWN_SETTINGS = "nats-server.conf"
+"""The copy of the user's file, under its own name: an error in it names it."""
 SYNC_INTERVAL = {"lazy": '"2m"', "fsync": "always"}
 """What ``durability`` means: acknowledged messages are synced to disk every two minutes, or each at once.
 
@@ -68,7 +69,7 @@ class NatsServer:
         self._ports_dir.mkdir(parents=True, exist_ok=True)
         for old in self._ports_dir.glob("*.ports"):
             old.unlink()
-        config = self._data_dir / "config" / "nats-server.conf"
+        config = self._data_dir / "config" / "platform.conf"
         config.parent.mkdir(parents=True, exist_ok=True)
         if self._include is not None:
             write_private(config.with_name(OWN_SETTINGS), self._include.read_bytes())

@@ -21,6 +21,9 @@ from platform_kit.servers.credentials import Credentials, write_private
 from platform_kit.servers.process import Process, Spec
 
 USER = "platform"
+COLLECT_LESS = {"GOGC": "400", "GOMEMLIMIT": "256MiB"}
+"""Parsing mappings makes short-lived garbage: collecting it less often takes a quarter off a start, for some
+10 MB of memory. Above the limit Go collects as usual."""
 REQUEST_TIMEOUT_S = 10.0
 RESOURCES = ("cache", "input", "output", "processor", "rate_limit")
 
@@ -207,6 +210,7 @@ class Wombat:
             (str(self._binary), "streams", "--observability", str(config)),
             self.log_path,
             env={
+                **COLLECT_LESS,
                 "PLATFORM_NATS_URL": self.nats_url,
                 # Put into pipelines as text: relative, no name of a folder can break their YAML.
                 "PLATFORM_NKEY_FILE": os.path.relpath(self._credentials.seed_file("wombat"), self._data_dir),

@@ -316,7 +316,7 @@ def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path) -> None:
     environment = {"PLATFORM_KIT_ROOT": str(copy), "PLATFORM_KIT_BIN_DIR": str(ROOT / ".bin")}
     failed = command(here, "start", environment=environment)
     assert failed.returncode == 1 and "Traceback" not in failed.stderr
-    for words in ("nats-server ended before it was ready", "exit code: 1", "copy/.config/nats-server.conf"):
+    for words in ("nats-server ended before it was ready", "exit code: 1", "config/nats-server.conf"):
         assert words in failed.stderr, failed.stderr
     # Said once, not the same once more around it.
     assert failed.stderr.count("ended before it was ready") == 1
