@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import tempfile
 import time
@@ -29,24 +30,29 @@ class DataDir:
 
     def __init__(self, path: Path | None) -> None:
         self.temporary = path is None
-        if path is None:
-            self.path = Path(tempfile.mkdtemp(prefix="platform-kit-"))
-        else:
-            self.path = Path(path).expanduser().resolve()
-            try:
-                self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise StartupError(
-                    f"The data folder {self.path} cannot be made: {error.strerror}.",
-                    hint="Name another with Platform(data_dir=...).",
-                ) from error
         self.lock_fd = -1
+        if path is None:
+            self.path = Path(tempfile.gettempdir()) / f"platform-kit-{secrets.token_hex(8)}"
+            return
+        self.path = Path(path).expanduser().resolve()
         try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             (self.path / "logs").mkdir(mode=0o700, exist_ok=True)
-            self.lock_fd = self._lock()
-        except BaseException:
-            self.close()
-            raise
+        except OSError as error:
+            raise self._unusable("made", error) from error
+        self.lock_fd = self._lock()
+
+    def make(self) -> None:
+        """Make a temporary folder, once somebody knows its name who removes it whatever happens.
+
+        Errors: ``StartupError``.
+        """
+        if self.temporary:
+            try:
+                self.path.mkdir(mode=0o700)
+                (self.path / "logs").mkdir(mode=0o700)
+            except OSError as error:
+                raise self._unusable("made", error) from error
 
     def ports(self) -> dict[str, int]:
         """The ports of an earlier start; empty if there was none."""
@@ -73,10 +79,7 @@ class DataDir:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise StartupError(
-                f"The data folder {self.path} cannot be written: {error.strerror}.",
-                hint="Name another with Platform(data_dir=...).",
-            ) from error
+            raise self._unusable("written", error) from error
         deadline = time.monotonic() + LOCK_WAIT_S
         try:
             while True:
@@ -97,3 +100,9 @@ class DataDir:
             os.close(descriptor)
             raise
         return descriptor
+
+    def _unusable(self, what: str, error: OSError) -> StartupError:
+        return StartupError(
+            f"The data folder {self.path} cannot be {what}: {error.strerror}.",
+            hint="Set TMPDIR, or name another with Platform(data_dir=...).",
+        )

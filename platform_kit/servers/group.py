@@ -109,6 +109,7 @@ class ServerGroup:
             target=self._watch_warden, name="platform-kit-warden", daemon=True
         )
         self._warden_watcher.start()
+        self.folder.make()
         self.credentials = load_or_create(self.folder.path / "credentials")
         self.pipelines = PipelineStore(self.folder.path / "pipelines")
         ports = self._kept_ports or self.folder.ports()
@@ -148,13 +149,14 @@ class ServerGroup:
         for supervisor in (*self._supervisors[1:], *self._supervisors[:1]):
             supervisor.stop()
         self._supervisors.clear()
+        # Before the warden, who removes a temporary folder should this process be killed right now.
+        self.folder.close()
         if self._warden is not None:
             self._warden.close()
             self._warden = None
         if self._warden_watcher is not None:
             self._warden_watcher.join(5.0)
             self._warden_watcher = None
-        self.folder.close()
 
     def snapshots(self) -> list[ServiceState]:
         """Each service as it is now, in the order of their start."""
@@ -218,7 +220,8 @@ class ServerGroup:
 
     def _new_warden(self, group: int | None = None) -> Warden:
         remove = self.folder.path if self.folder.temporary else None
-        return Warden(remove=remove, group=group, hold=(self.folder.lock_fd,))
+        hold = (self.folder.lock_fd,) if self.folder.lock_fd >= 0 else ()
+        return Warden(remove=remove, group=group, hold=hold)
 
     def _watch_warden(self) -> None:
         """Replace a warden that was killed: without one, a killed kernel would leave its servers."""

@@ -33,7 +33,8 @@ class Warden:
 
     Parameters
     ----------
-    remove: A folder that goes with the platform, or None.
+    remove: A folder that goes with the platform, or None. It need not be there yet: a folder whose name the
+        warden knew before it was made cannot be left behind.
     group: A group that exists already (a warden that died is replaced), or None to lead a new one.
     hold: File descriptors to keep open as long as anything of the group may live (a lock).
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -159,7 +160,7 @@ def test_a_port_that_was_taken_meanwhile_is_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize("broken", ["nats-server.conf", "wombat.yaml"])
 def test_a_start_that_fails_says_why_and_leaves_nothing(tmp_path: Path, broken: str) -> None:
     config = tmp_path / "config"
-    config.mkdir()
+    shutil.copytree(Settings.load().config_dir, config)
     (config / broken).write_text(
         "max_connections: many\n" if broken.endswith("conf") else "no_such_section: 1\n"
     )
