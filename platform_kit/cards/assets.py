@@ -18,12 +18,14 @@ CHUNK_BYTES = 512 * 1024
 """Each chunk is awaited, and the usual 128 KiB make four times as many waits; many servers allow 1 MiB."""
 
 
-async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path]) -> int:
+async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path], unconfirmed: set[str]) -> int:
     """Store what is not there yet; returns how many were.
 
     Parameters
     ----------
     contents: SHA-256 to the bytes, or the file that holds them.
+    unconfirmed: Objects an earlier attempt began and did not see acknowledged. They are stored again whatever
+        the bucket says of them: the client takes the parts of a failed upload back, and its entry may stay.
     """
     from nats.js.api import ObjectMeta, ObjectMetaOptions
     from nats.js.errors import ObjectNotFoundError
@@ -35,16 +37,26 @@ async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path]) -> 
 
     async def store(digest: str, content: bytes | Path) -> bool:
         async with gate:
-            try:
-                await bucket.get_info(digest)
-                return False
-            except ObjectNotFoundError:
-                data = content if isinstance(content, bytes) else await asyncio.to_thread(content.read_bytes)
-                options = ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
-                await bucket.put(digest, data, ObjectMeta(name=digest, options=options))
-                return True
+            if digest not in unconfirmed:
+                try:
+                    await bucket.get_info(digest)
+                    return False
+                except ObjectNotFoundError:
+                    unconfirmed.add(digest)
+            data = content if isinstance(content, bytes) else await asyncio.to_thread(content.read_bytes)
+            options = ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
+            await bucket.put(digest, data, ObjectMeta(name=digest, options=options))
+            unconfirmed.discard(digest)
+            return True
 
-    return sum(await asyncio.gather(*(store(digest, content) for digest, content in contents.items())))
+    tasks = [asyncio.create_task(store(digest, content)) for digest, content in contents.items()]
+    try:
+        return sum(await asyncio.gather(*tasks))
+    finally:
+        # After a failure the others end too, before anybody tries again.
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 class ArtDigests:

@@ -236,7 +236,8 @@ class Generation:
         for card in cards:
             if card.art is not None:
                 assets[card.art] = self._arts.files[card.art]
-        await patiently(lambda: upload(self._js, assets))
+        unconfirmed: set[str] = set()
+        await patiently(lambda: upload(self._js, assets, unconfirmed))
 
     async def _render(self, waiting: dict[str, _Pending], meter: Meter) -> None:
         meter.update(text="rendering")

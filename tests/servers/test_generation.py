@@ -17,10 +17,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from nats.js.object_store import ObjectStore
 from PIL import Image
 from support import wait_for
 
-from platform_kit import Deck, Pipeline, Platform
+from platform_kit import Deck, Pipeline, Platform, Template
 from platform_kit.cards.run import CardRun
 from platform_kit.errors import DeckError, NotRunningError, RunCancelled, RunError, TemplateError, UsageError
 
@@ -376,6 +377,24 @@ def test_columns_that_nothing_shows_are_named(platform: Platform, tmp_path: Path
     run = platform.generate(Deck([{"id": "1", "name": "A", "preis": "3"}]), mine, progress=False)
     assert "preis" in run.unshown_columns and "nmae" in run.missing_columns
     assert "preis" in repr(run) and "nmae" in repr(run)
+
+
+def test_an_upload_whose_answer_was_lost_is_done_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # What is left when the server dies between storing an entry and saying so: an entry without its parts.
+    real, lost = ObjectStore.put, [Template.read("classic").digest]
+
+    async def put(self: ObjectStore, name: str, data: Any, meta: Any = None) -> Any:
+        info = await real(self, name, data, meta)
+        if name in lost:
+            lost.remove(name)
+            await self._js.purge_stream("OBJ_CARD_ASSETS", subject=f"$O.CARD_ASSETS.C.{info.nuid}")
+            raise TimeoutError
+        return info
+
+    monkeypatch.setattr(ObjectStore, "put", put)
+    with Platform() as platform:
+        assert platform.generate(small_deck(1), progress=False, stall_timeout_s=20).rendered == 1
+    assert not lost
 
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.05, 0.2])

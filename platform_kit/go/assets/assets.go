@@ -23,8 +23,6 @@ const (
 	// MaxAssetBytes is the largest asset fetched.
 	MaxAssetBytes = 64 << 20
 
-	// fetchTimeout bounds one fetch, however many requests wait for it and whenever they give up.
-	fetchTimeout = 30 * time.Second
 	// askAgain is waited once before "not there" is believed: in a cluster a replica may lag.
 	askAgain = 100 * time.Millisecond
 )
@@ -38,13 +36,17 @@ var (
 	ErrUnavailable = errors.New("the bucket " + Bucket + " cannot be read now")
 )
 
+// fetchTimeouts bound the attempts of one fetch, however many requests wait for it and whenever they give up.
+var fetchTimeouts = []time.Duration{2 * time.Second, 4 * time.Second, 8 * time.Second, 16 * time.Second}
+
 // Source fetches the bytes of an object, whatever they are; its errors are those of this package.
 type Source func(ctx context.Context, digest string) ([]byte, error)
 
 // Store is a [Source] with a memory. It is safe for concurrent use; what it returns must not be changed.
 type Store struct {
-	source Source
-	budget int64
+	source   Source
+	budget   int64
+	timeouts []time.Duration
 
 	mu      sync.Mutex
 	kept    lru
@@ -60,7 +62,7 @@ type flight struct {
 
 // New returns a store that keeps up to budget bytes of what source fetched.
 func New(source Source, budget int64) *Store {
-	return &Store{source: source, budget: budget, flights: make(map[string]*flight)}
+	return &Store{source: source, budget: budget, timeouts: fetchTimeouts, flights: make(map[string]*flight)}
 }
 
 // Get returns the object named digest. When ctx ends first, the fetch goes on for those who ask next.
@@ -87,9 +89,14 @@ func (s *Store) Get(ctx context.Context, digest string) ([]byte, error) {
 }
 
 func (s *Store) fetch(digest string, f *flight) {
-	ctx, cancel := context.WithTimeout(context.Background(), fetchTimeout)
-	defer cancel()
-	f.data, f.err = s.source(ctx, digest)
+	// A server that was killed in the middle of an object leaves its reader waiting for chunks that never come.
+	// So the first attempt is short, and only an object that needs the time gets longer ones.
+	for _, limit := range s.timeouts {
+		f.data, f.err = s.attempt(digest, limit)
+		if !errors.Is(f.err, ErrUnavailable) {
+			break
+		}
+	}
 	if f.err == nil {
 		f.err = check(digest, f.data)
 	}
@@ -103,6 +110,16 @@ func (s *Store) fetch(digest string, f *flight) {
 	}
 	s.mu.Unlock()
 	close(f.done)
+}
+
+func (s *Store) attempt(digest string, limit time.Duration) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	data, err := s.source(ctx, digest)
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: no answer within %v: %w", ErrUnavailable, limit, err)
+	}
+	return data, err
 }
 
 func check(digest string, data []byte) error {

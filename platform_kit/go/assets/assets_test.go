@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 func digestOf(data string) string {
@@ -126,5 +127,26 @@ func TestLRUStaysWithinItsBudget(t *testing.T) {
 	}
 	if l.bytes != 80 || l.order.Len() != 2 || len(l.byKey) != 2 {
 		t.Errorf("%d bytes in %d entries, %d keys", l.bytes, l.order.Len(), len(l.byKey))
+	}
+}
+
+func TestGetAsksAgainWhenAnAttemptHangs(t *testing.T) {
+	content := "a font"
+	digest := digestOf(content)
+	var calls atomic.Int32
+	store := New(func(ctx context.Context, _ string) ([]byte, error) {
+		if calls.Add(1) == 1 {
+			<-ctx.Done() // chunks of a killed server never come
+			return nil, ctx.Err()
+		}
+		return []byte(content), nil
+	}, 1<<20)
+	store.timeouts = []time.Duration{10 * time.Millisecond, 5 * time.Second}
+	data, err := store.Get(context.Background(), digest)
+	if err != nil || string(data) != content {
+		t.Fatalf("got %q, %v", data, err)
+	}
+	if calls.Load() != 2 {
+		t.Errorf("asked %d times, want 2", calls.Load())
 	}
 }
