@@ -104,11 +104,6 @@ class Credentials:
         """The file with the seed of ``role``; what clients are pointed at."""
         return self.folder / f"{role}.nk"
 
-    @property
-    def wombat_password_file(self) -> Path:
-        """The file with the password of Wombat's HTTP interface."""
-        return self.folder / "wombat.password"
-
 
 def load_or_create(folder: Path) -> Credentials:
     """Read the keys in ``folder``, or make them; every file has mode 0600, the folder 0700.

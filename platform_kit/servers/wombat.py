@@ -119,15 +119,6 @@ class WombatClient:
             raise DeployError(f"Wombat did not remove the pipeline {name!r}: {_short(body)}")
         return status == 200
 
-    def metrics(self) -> str:
-        """Wombat's metrics, in the Prometheus text format."""
-        return self._call("GET", "/metrics")[1].decode("utf-8", "replace")
-
-    def version(self) -> str:
-        """What Wombat says its version is."""
-        status, body = self._call("GET", "/version")
-        return str(json.loads(body).get("version", "")) if status == 200 else ""
-
     def _call(
         self, method: str, path: str, body: bytes | None = None, *, timeout_s: float = REQUEST_TIMEOUT_S
     ) -> tuple[int, bytes]:
