@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from platform_kit.cards.template import Template as Template
     from platform_kit.pipelines import Pipeline as Pipeline
     from platform_kit.platform import Platform as Platform
+    from platform_kit.workers.check import check_worker as check_worker
 
 __version__ = "0.1.0"
 
@@ -27,6 +28,7 @@ _HOME = {
     "Pipeline": "platform_kit.pipelines",
     "Platform": "platform_kit.platform",
     "Template": "platform_kit.cards.template",
+    "check_worker": "platform_kit.workers.check",
 }
 
 __all__ = sorted(_HOME)

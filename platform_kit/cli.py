@@ -32,6 +32,9 @@ from platform_kit.reprs import Table, human_seconds
 from platform_kit.servers.background import read_state
 from platform_kit.servers.logs import log_tail
 from platform_kit.settings import Settings
+from platform_kit.workers.check import TIMEOUT_S, check_worker
+from platform_kit.workers.join import become_worker
+from platform_kit.workers.scaffold import new_worker
 
 FAILED, WRONG_USAGE, SOME_REJECTED, NOT_RUNNING = 1, 2, 3, 4
 PING_TIMEOUT_S = 2.0
@@ -351,6 +354,70 @@ def deploy(
         deployment = platform.deploy(config)
     print(f"{deployment.name}: deployed in {human_seconds(deployment.seconds)}")
     return 0
+
+
+# ------------------------------------------------------------------------------ workers
+
+new = typer.Typer(help="Write something to start from.", no_args_is_help=True)
+app.add_typer(new, name="new")
+WORKER = "A folder with a Go module, an executable, or a worker of the kit."
+
+
+@new.command(name="worker")
+def new_worker_module(
+    name: Annotated[str, typer.Argument(help="What it is called; it answers on workers.NAME.")],
+    into: Annotated[Path, typer.Option(help="Where its folder is made.")] = Path(),
+) -> int:
+    """Write the module of a worker: handler, tests, pipeline."""
+    folder = new_worker(name, into)
+    print(Table(("file",), [(path.name,) for path in sorted(folder.iterdir())], caption=str(folder)).text())
+    print(f"Begin in {folder / 'handler.go'}; README.md says how to try it.")
+    return 0
+
+
+@app.command()
+def worker(
+    path: Annotated[str, typer.Argument(help=WORKER)],
+    nats_url: Annotated[str, typer.Option("--nats", help="The server; tls:// unless it is on this machine.")],
+    creds: Annotated[Path | None, typer.Option(help="A .creds file.")] = None,
+    nkey: Annotated[Path | None, typer.Option(help="A file with an nkey seed.")] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(help="Requests worked on at once; else one a core.")
+    ] = None,
+    instance: Annotated[str | None, typer.Option(help="What this process calls itself.")] = None,
+) -> int:
+    """Run one worker here, until Ctrl-C or SIGTERM, for a NATS server anywhere."""
+    if creds is not None and nkey is not None:
+        raise UsageError("--creds and --nkey contradict each other.", hint="Give one of them.")
+    become_worker(
+        path,
+        nats_url,
+        credentials=creds or nkey,
+        concurrency=concurrency,
+        instance=instance,
+        progress=binaries.console_progress(),
+    )
+
+
+@app.command(name="check-worker")
+def check_worker_command(
+    path: Annotated[str, typer.Argument(help=WORKER)],
+    transport: Annotated[str, typer.Option(help="serve, subprocess, command or all.")] = "all",
+    request: Annotated[Path | None, typer.Option(help="A file with a request that it takes.")] = None,
+    timeout: Annotated[float, typer.Option(help="Seconds one reply may take.")] = TIMEOUT_S,
+    as_json: Json = False,
+) -> int:
+    """Check a worker of any make on every transport, and say what is wrong and how to mend it."""
+    body = _existing(request, "Name a file with one request.").read_bytes() if request is not None else None
+    report = check_worker(
+        path,
+        transport=transport,
+        request=body,
+        timeout_s=timeout,
+        progress=binaries.console_progress(),
+    )
+    print(json.dumps(report.as_dict()) if as_json else report.text())
+    return 0 if report.ok else FAILED
 
 
 # ------------------------------------------------------------------------------ inside

@@ -13,6 +13,7 @@
     ├── PipelineError             a Wombat config
     │   ├── LintError             with line and column
     │   ├── PipelineTestError     its own unit tests fail
+    │   ├── PipelineRunError      run alone, it did not come to its end: log tail, what it did until then
     │   └── DeployError           Wombat did not take it, or it did not become ready
     ├── DeckError                 a deck that cannot be read at all
     ├── TemplateError             a template that cannot be used
@@ -138,6 +139,24 @@ class LintError(PipelineError):
 
 class PipelineTestError(PipelineError):
     """The unit tests inside a Wombat config fail."""
+
+
+class PipelineRunError(PipelineError):
+    """A pipeline that was run alone did not come to its end; ``run`` holds what it did until then."""
+
+    def __init__(self, what: str, *, run: object = None, log_tail: str = "", hint: str = "") -> None:
+        super().__init__(what, hint=hint)
+        self.run = run
+        self.log_tail = log_tail
+
+    def __str__(self) -> str:
+        lines = [self.what]
+        if self.log_tail.strip():
+            lines.append("  log:")
+            lines.extend(f"    {line}" for line in self.log_tail.rstrip().splitlines())
+        if self.hint:
+            lines.append(f"  → {self.hint}")
+        return "\n".join(lines)
 
 
 class DeployError(PipelineError):

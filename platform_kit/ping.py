@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ class Answer:
 
 
 async def ping_all(
-    client: Client, wombat: WombatClient | None, worker: str, timeout_s: float
+    client: Client, wombat: WombatClient | None, services: Sequence[str], timeout_s: float
 ) -> list[Answer]:
     """Ask NATS, JetStream, Wombat and the workers at once; nobody is waited for longer than ``timeout_s``."""
 
@@ -49,8 +50,8 @@ async def ping_all(
             raise RuntimeError("an input or output is not connected")
         return f"{len(found)} pipelines: {', '.join(sorted(found))}"
 
-    async def workers() -> str:
-        message = await client.request(f"$SRV.STATS.{worker}", b"", timeout=timeout_s)
+    async def worker(name: str) -> str:
+        message = await client.request(f"$SRV.STATS.{name}", b"", timeout=timeout_s)
         stats = json.loads(message.data)
         endpoint = (stats.get("endpoints") or [{}])[0]
         return f"{endpoint.get('num_requests', 0):,} requests, {endpoint.get('num_errors', 0):,} errors"
@@ -58,7 +59,8 @@ async def ping_all(
     parts: dict[str, Callable[[], Awaitable[str]]] = {"nats": nats, "jetstream": jetstream}
     if wombat is not None:
         parts["wombat"] = streams_mode
-    parts[worker] = workers
+    for service in services:
+        parts[service] = functools.partial(worker, service)
     return list(await asyncio.gather(*(_timed(name, part, timeout_s) for name, part in parts.items())))
 
 

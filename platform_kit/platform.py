@@ -2,53 +2,47 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
 import os
 import threading
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from platform_kit import binaries
+from platform_kit.art.folder import ArtFolder
+from platform_kit.art.preparation import Preparation
+from platform_kit.art.run import ArtRun
+from platform_kit.art.shown import Fetch
+from platform_kit.art.streams import PIPELINE as ART_PIPELINE
+from platform_kit.art.streams import WORKER as ART_WORKER
+from platform_kit.art.watch import ArtWatch
+from platform_kit.backing import CARD_WORKER, Attached, Backing, Place, Started, deploy_noted, find_background
 from platform_kit.cards.deck import Deck
 from platform_kit.cards.generation import Generation
 from platform_kit.cards.run import CardRun
-from platform_kit.cards.streams import PIPELINE, ensure_card_streams, note_pipeline
 from platform_kit.cards.template import Template
-from platform_kit.errors import (
-    NotRunningError,
-    PlatformKitError,
-    SettingsError,
-    StartupError,
-    UsageError,
-)
+from platform_kit.errors import NotRunningError, UsageError
 from platform_kit.jetstream.connection import Endpoint, connect
-from platform_kit.jetstream.workers import WorkerPings
 from platform_kit.jobs import LoopThread
 from platform_kit.ping import Answer, ping_all
-from platform_kit.pipelines.deployment import Deployment, deploy
+from platform_kit.pipelines.deployment import Deployment
 from platform_kit.pipelines.pipeline import Pipeline
-from platform_kit.servers.background import FOLDER, read_state
 from platform_kit.servers.credentials import ROLES
-from platform_kit.servers.group import Desired, ServerGroup
+from platform_kit.servers.fleet import LIMIT
 from platform_kit.servers.logs import log_tail
 from platform_kit.servers.nats_server import SYNC_INTERVAL
 from platform_kit.servers.pipeline_store import PipelineStore
-from platform_kit.servers.process import Cancelled
 from platform_kit.servers.status import PlatformStatus, platform_status
 from platform_kit.servers.supervisor import ServiceState
+from platform_kit.servers.uninterrupted import run_uninterrupted
 from platform_kit.servers.wombat import WombatClient
 from platform_kit.settings import Settings
+from platform_kit.workers.program import find_program, worker_kind
+from platform_kit.workers.running import WorkerProcesses, WorkerTable, ask_workers
 
 if TYPE_CHECKING:
     import pandas as pd
     from nats.aio.client import Client
-
-CARD_WORKER = "card-renderer"
-WORKER_LIMIT = 256
-"""More processes of one worker than any one machine has a use for."""
 
 
 class Platform:
@@ -85,8 +79,7 @@ class Platform:
     ) -> None:
         if servers != 1:
             raise UsageError(f"servers={servers!r}: clusters are not there yet.", hint="Use servers=1.")
-        if isinstance(workers, bool) or not isinstance(workers, int) or not 0 <= workers <= WORKER_LIMIT:
-            raise UsageError(f"workers={workers!r}.", hint=f"Give a whole number from 0 to {WORKER_LIMIT}.")
+        _check_count("workers", workers, least=0)
         if durability not in SYNC_INTERVAL:
             raise UsageError(
                 f"durability={durability!r}.", hint=f"One of {', '.join(map(repr, SYNC_INTERVAL))}."
@@ -97,10 +90,9 @@ class Platform:
         self._workers = workers
         self._lock = threading.RLock()
         self._loop = LoopThread("platform-kit-loop")
-        self._group: ServerGroup | None = None
-        self._attachment: _Attachment | None = None
+        self._backing: Backing | None = None
+        self._art_pipeline_on: Backing | None = None
         self._kept_ports: dict[str, int] = {}
-        self._client: Client | None = None
         self._listeners: list[Callable[[], None]] = []
         self._pid = os.getpid()
 
@@ -113,22 +105,19 @@ class Platform:
         interrupt included, no process and no temporary folder is left.
         """
         with self._lock:
-            if self._group is not None or self._attachment is not None:
-                return self
-            cancel = threading.Event()
-            _run_in_thread(lambda: self._start(cancel), on_interrupt=cancel.set, name="platform-kit-start")
+            if self._backing is None:
+                run_uninterrupted(self._start, name="platform-kit-start")
             return self
 
     def stop(self) -> None:
         """Stop everything in reverse order; does nothing if it does not run. An attached one is only left."""
         if self._pid != os.getpid():
             # A fork of the process that started it has none of its threads; the servers are the parent's.
-            self._group = self._attachment = self._client = None
+            self._backing = None
             return
         with self._lock:
-            if self._group is None and self._attachment is None:
-                return
-            _run_in_thread(self._stop, on_interrupt=lambda: None, name="platform-kit-stop")
+            if self._backing is not None:
+                run_uninterrupted(self._stop, name="platform-kit-stop")
 
     def __enter__(self) -> Self:
         return self.start()
@@ -161,15 +150,13 @@ class Platform:
         """
         platform = cls(settings=settings)
         if nats_url is None:
-            attachment = _find_background(platform.settings)
+            place = find_background(platform.settings)
         else:
             path = Path(credentials).expanduser() if credentials is not None else None
             wombat = WombatClient(wombat_url, wombat_password) if wombat_url else None
-            attachment = _Attachment(Endpoint(nats_url, path, inbox_prefix), wombat, None, None, "unknown")
-        platform.durability = attachment.durability
-        _run_in_thread(
-            lambda: platform._attach(attachment), on_interrupt=lambda: None, name="platform-kit-attach"
-        )
+            place = Place(Endpoint(nats_url, path, inbox_prefix), wombat)
+        platform.durability = place.durability
+        run_uninterrupted(lambda cancel: platform._attach(place), name="platform-kit-attach")
         return platform
 
     # ------------------------------------------------------------------------- what there is
@@ -177,12 +164,12 @@ class Platform:
     @property
     def running(self) -> bool:
         """Whether it was started, or attached, and not stopped since."""
-        return self._group is not None or self._attachment is not None
+        return self._backing is not None
 
     @property
     def nats_url(self) -> str:
         """Where NATS listens, without any secret. Raises ``NotRunningError``."""
-        return self._endpoint().url
+        return self._require().endpoint("admin").url
 
     @property
     def wombat_url(self) -> str:
@@ -192,10 +179,8 @@ class Platform:
     @property
     def wombat(self) -> WombatClient:
         """Wombat's HTTP interface, authenticated. Raises ``NotRunningError``."""
-        if self._group is not None:
-            return self._group.wombat_client
-        if self._attachment is not None and self._attachment.wombat is not None:
-            return self._attachment.wombat
+        if self._backing is not None and self._backing.wombat is not None:
+            return self._backing.wombat
         raise NotRunningError(
             "There is no Wombat here.",
             hint="Start the platform, or attach with wombat_url= and wombat_password=.",
@@ -204,14 +189,12 @@ class Platform:
     @property
     def data_dir(self) -> Path | None:
         """The folder with streams, credentials and logs; None for a remote platform, or while stopped."""
-        if self._group is not None:
-            return self._group.folder.path
-        return self._attachment.data_dir if self._attachment is not None else self._data_dir
+        return self._backing.data_dir if self._backing is not None else self._data_dir
 
     @property
     def ports(self) -> dict[str, int]:
         """The ports of the servers started here, by service."""
-        return dict(self._group.ports) if self._group is not None else {}
+        return dict(self._backing.ports) if self._backing is not None else {}
 
     def credentials_file(self, role: str = "admin") -> Path:
         """The file with the nkey seed of a role: admin, wombat, worker, viewer or system."""
@@ -224,14 +207,15 @@ class Platform:
     def status(self) -> PlatformStatus:
         """Services, versions, ports, uptime, memory and restarts; shows itself as a card or as text."""
         states, versions = self.service_states()
+        backing = self._backing
         return platform_status(
             states,
             versions,
-            nats_url=self._url_or_none(lambda: self.nats_url),
-            wombat_url=self._url_or_none(lambda: self.wombat_url),
+            nats_url=backing.endpoint("admin").url if backing is not None else None,
+            wombat_url=backing.wombat.url if backing is not None and backing.wombat is not None else None,
             data_dir=self.data_dir,
             durability=self.durability,
-            attached=self._attachment is not None,
+            attached=backing is not None and backing.attached,
         )
 
     def logs(self, service: str, lines: int = 50) -> str:
@@ -239,6 +223,9 @@ class Platform:
 
         Errors: ``UsageError`` for a service there is none of, naming those there are.
         """
+        fleet = self._backing.fleet if self._backing is not None else None
+        if fleet is not None and fleet.has_log(service):
+            return log_tail(fleet.log_folder, service, lines)
         if self.data_dir is None:
             raise NotRunningError("There are no logs here.", hint="Start the platform first.")
         return log_tail(self.data_dir / "logs", service, lines)
@@ -262,13 +249,15 @@ class Platform:
 
         Errors: ``NotRunningError``.
         """
-        return await connect(self._endpoint(role), name=f"platform-kit-{role}", **options)
+        return await connect(self._require().endpoint(role), name=f"platform-kit-{role}", **options)
 
     def ping(self, timeout_s: float = 2.0) -> list[Answer]:
         """Ask NATS, JetStream, Wombat and the workers whether they answer. Raises ``NotRunningError``."""
-        client = self._require_client()
-        wombat = self._attachment.wombat if self._attachment is not None else self.wombat
-        return self._loop.run(ping_all(client, wombat, CARD_WORKER, timeout_s), timeout_s + 5.0)
+        backing = self._require()
+        fleet = backing.fleet
+        own = [kind.service for kind in fleet.kinds.values() if fleet.count(kind.name)] if fleet else []
+        services = list(dict.fromkeys([CARD_WORKER, *own]))
+        return self._loop.run(ping_all(backing.client, backing.wombat, services, timeout_s), timeout_s + 5.0)
 
     # ------------------------------------------------------------------------- pipelines
 
@@ -283,21 +272,116 @@ class Platform:
         """
         if not isinstance(pipeline, Pipeline):
             pipeline = Pipeline.read(pipeline)
-        client, store = self.wombat, self._pipeline_store()
-        log = self.data_dir / "logs" / "wombat.log" if self.data_dir is not None else None
+        _ = self.wombat  # says at once if there is none
         job = self._loop.submit(
-            self._deploy(pipeline, client, store, timeout_s=timeout_s, log=log),
+            deploy_noted(self._require(), pipeline, self.settings, timeout_s=timeout_s),
             name=f"deploying {pipeline.name}",
             stall_timeout_s=timeout_s + 60.0,
         )
+        if pipeline.name == ART_PIPELINE:
+            self._art_pipeline_on = self._backing
         deployment = Deployment(pipeline.name, job)
         return deployment.wait() if wait else deployment
 
     def remove(self, name: str) -> bool:
         """Take a pipeline away; False if there was none of this name."""
-        if (store := self._pipeline_store()) is not None:
-            store.remove(name)
+        if self.data_dir is not None:
+            PipelineStore(self.data_dir / "pipelines").remove(name)
         return self.wombat.delete(name)
+
+    # ------------------------------------------------------------------------- workers
+
+    def start_workers(
+        self,
+        path: str | Path,
+        count: int = 1,
+        *,
+        name: str | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> WorkerProcesses:
+        """Build a worker if need be, and run ``count`` processes of it, supervised, until the platform stops.
+
+        A worker that runs already is brought to ``count``; one whose source was edited since is replaced: the
+        new processes take over before the old ones have finished their work and end.
+
+        Parameters
+        ----------
+        path: A folder with (or in) a Go module that uses ``platform-kit/worker``, an executable, or the name
+            of one of the kit's workers.
+        count: How many processes there are then.
+        name: What they are called here; by default what the worker calls itself. Requests go to
+            ``workers.<the worker's own name>`` either way.
+        env: Further variables of the processes. ``ps`` shows them: pass a secret as the path of a file.
+
+        Errors: ``UsageError``; ``BuildError`` with the compiler's lines; ``BinaryError`` for what is not a
+        worker; ``StartupError`` with the log of one that does not become ready. What ran before runs on.
+
+        Example
+        -------
+        >>> with Platform(workers=0) as platform:
+        ...     workers = platform.start_workers("card-renderer", count=2)
+        ...     workers.count
+        2
+        """
+        _check_count("count", count, least=1)
+        self._require()
+        program = find_program(path, self.settings, progress=binaries.console_progress())
+        kind = worker_kind(program, name=name, env=env or {})
+        with self._lock:
+            fleet = self._require().open_fleet()
+            run_uninterrupted(
+                lambda cancel: fleet.add(kind, count, cancel),
+                name="platform-kit-workers",
+                cancelled=f"The start of {kind.name} was cancelled.",
+            )
+        return WorkerProcesses(kind.name, program, fleet)
+
+    def scale_workers(self, name: str, count: int) -> None:
+        """Start or end processes of a worker until there are ``count``, also while a run is going.
+
+        One that is to end finishes what it has accepted; the others get what comes now.
+
+        Parameters
+        ----------
+        name: What :meth:`start_workers` or ``status`` calls it, such as "card-renderer".
+        count: From 0 on. Without any, requests wait in the stream.
+
+        Errors: ``UsageError`` for workers that this process does not run, saying who does; ``StartupError``.
+        """
+        _check_count("count", count, least=0)
+        with self._lock:
+            fleet = self._require().fleet
+            if fleet is None or name not in fleet.kinds:
+                raise self._not_ours(name)
+            run_uninterrupted(
+                lambda cancel: fleet.scale(name, count, cancel),
+                name="platform-kit-workers",
+                cancelled=f"Scaling {name} was cancelled.",
+            )
+
+    def workers(self, timeout_s: float = 2.0) -> WorkerTable:
+        """All workers that answer on NATS, wherever they run, with what each says of itself.
+
+        Errors: ``NotRunningError``.
+        """
+        client = self._require().client
+        return WorkerTable(self._loop.run(ask_workers(client, timeout_s), timeout_s + 5.0))
+
+    def _not_ours(self, name: str) -> UsageError:
+        backing = self._require()
+        elsewhere = [row for row in self.workers().rows if row.name == name]
+        if elsewhere:
+            shown = ", ".join(f"{row.instance} (process {row.pid})" for row in elsewhere[:4])
+            more = f" and {len(elsewhere) - 4} more" if len(elsewhere) > 4 else ""
+            return UsageError(
+                f"The workers {name!r} are run by {backing.where}, not by this process: {shown}{more}.",
+                hint=f"Scale them there, or add some that run here: start_workers({name!r}, count=...).",
+            )
+        known = ", ".join(backing.fleet.kinds) if backing.fleet is not None else ""
+        return UsageError(
+            f"There are no workers {name!r}.",
+            hint=f"Here run {known}." if known else "start_workers runs some here.",
+        )
 
     # ------------------------------------------------------------------------- cards
 
@@ -332,9 +416,7 @@ class Platform:
         """
         if isinstance(seed, bool) or not isinstance(seed, int) or abs(seed) >= 2**53:
             raise UsageError(f"seed={seed!r}.", hint="Give a whole number below 2**53.")
-        limit = self.settings.stall_timeout_s if stall_timeout_s is None else stall_timeout_s
-        if not (isinstance(limit, (int, float)) and limit > 0):
-            raise UsageError(f"stall_timeout_s={stall_timeout_s!r}.", hint="Give seconds above zero.")
+        limit = self._stall_limit(stall_timeout_s)
         if not isinstance(template, (Template, str, Path)):
             raise UsageError(f"template={template!r}.", hint="Give a name, a path or a Template.")
         folder = _path(out, "out")
@@ -342,7 +424,7 @@ class Platform:
             deck = Deck.read(deck) if isinstance(deck, (str, Path)) else Deck(deck)
         if not isinstance(template, Template):
             template = Template.read(template)
-        client = self._require_client()
+        client = self._require().client
         generation = Generation(
             client,
             deck,
@@ -362,190 +444,178 @@ class Platform:
         run = CardRun(generation, job, self._loop, client, self.status, deck, template)
         return run.wait() if wait else run
 
+    # ------------------------------------------------------------------------- art
+
+    def prepare_art(
+        self,
+        folder: str | Path,
+        *,
+        wait: bool = True,
+        progress: bool = True,
+        stall_timeout_s: float | None = None,
+    ) -> ArtRun:
+        """Prepare the pictures of a folder: normal forms, thumbnails and an atlas with its manifest.
+
+        A picture whose bytes, name, rules and worker are what they were is not prepared again, if the
+        platform's data folder has what was made of it. The first call starts the worker for art.
+
+        Parameters
+        ----------
+        folder: With PNG, JPEG, WebP and SVG files, also in folders below.
+        wait: False returns at once; the run then goes on, see :class:`ArtRun`.
+        progress: Whether a progress bar is drawn.
+        stall_timeout_s: Give up after this long without any progress.
+
+        Errors: ``UsageError`` for a folder that is not there, ``RunStalled`` when nothing moves. A picture
+        that cannot be used is no error: it is in ``run.rejected`` with the reason.
+
+        Example
+        -------
+        >>> import tempfile
+        >>> with Platform() as platform, tempfile.TemporaryDirectory() as folder:
+        ...     _ = (Path(folder) / "fox.svg").write_text("<svg/>")
+        ...     run = platform.prepare_art(folder, progress=False)
+        ...     run.rejected["path"].to_list()
+        ['fox.svg']
+        """
+        limit = self._stall_limit(stall_timeout_s)
+        preparation = self._preparation(folder)
+        job = self._loop.submit(
+            preparation.look,
+            name="preparing art",
+            unit="picture",
+            progress=progress,
+            stall_timeout_s=limit,
+        )
+        run = ArtRun(preparation, job, Fetch(self._loop, self._require().client))
+        return run.wait() if wait else run
+
+    def watch_art(
+        self,
+        folder: str | Path,
+        *,
+        deck: Deck | str | Path | pd.DataFrame | None = None,
+        template: Template | str | Path = "classic",
+        seed: int = 0,
+        out: str | Path | None = None,
+        stall_timeout_s: float | None = None,
+    ) -> ArtWatch:
+        """Prepare the pictures of a folder, now and whenever one changes; returns at once.
+
+        With a deck, its cards are rendered too, now and after each change; those whose picture did not change
+        are left as they are. A deck given as a path is read again each time.
+
+        Parameters
+        ----------
+        folder: With PNG, JPEG, WebP and SVG files, also in folders below.
+        deck: A deck whose column ``art`` names pictures of the folder.
+        template, seed, out: As for :meth:`generate`.
+        stall_timeout_s: Give up after this long without any progress.
+
+        Errors: as :meth:`prepare_art`.
+
+        Example
+        -------
+        >>> import tempfile
+        >>> with Platform() as platform, tempfile.TemporaryDirectory() as folder:
+        ...     with platform.watch_art(folder) as watch:
+        ...         _ = (Path(folder) / "fox.svg").write_text("<svg/>")
+        ...         watch.wait_idle().counts["rejected"]
+        1
+        """
+        limit = self._stall_limit(stall_timeout_s)
+        render: Callable[[], CardRun] | None = None
+        if deck is not None:
+            given = deck if isinstance(deck, (Deck, str, Path)) else Deck(deck)
+
+            def render_again() -> CardRun:
+                # A deck finds its pictures when it is made.
+                fresh = given.take(len(given)) if isinstance(given, Deck) else Deck.read(given)
+                return self.generate(fresh, template, seed=seed, out=out, wait=False, progress=False)
+
+            render = render_again
+        preparation = self._preparation(folder)
+        fetch = Fetch(self._loop, self._require().client)
+        return ArtWatch(preparation, self._loop, fetch, render=render, stall_timeout_s=limit)
+
+    def _preparation(self, folder: str | Path) -> Preparation:
+        """A folder's pictures, with streams, pipeline and worker there; the first call starts them."""
+        path = _path(folder, "folder")
+        if path is None:
+            raise UsageError("There is no folder.", hint="Name the folder the pictures are in.")
+        pictures = ArtFolder(path)
+        backing = self._require()
+        if self._art_pipeline_on is not backing:
+            shipped = self.settings.config_dir / "pipelines" / f"{ART_PIPELINE}.yaml"
+            self.deploy(shipped, wait=False).wait(progress=False)
+        if backing.fleet is None or ART_WORKER not in backing.fleet.kinds:
+            self.start_workers(ART_WORKER)
+        build = binaries.ensure(ART_WORKER, self.settings).parent.name
+        return Preparation(backing.client, pictures, build=build)
+
     # ------------------------------------------------------------------------- inside
 
+    def _stall_limit(self, given: float | None) -> float:
+        limit = self.settings.stall_timeout_s if given is None else given
+        if not (isinstance(limit, (int, float)) and limit > 0):
+            raise UsageError(f"stall_timeout_s={given!r}.", hint="Give seconds above zero.")
+        return limit
+
     def _start(self, cancel: threading.Event) -> None:
-        pipeline = Pipeline.read(self.settings.config_dir / "pipelines" / f"{PIPELINE}.yaml")
-        preload = threading.Thread(
-            target=_preload, args=(pipeline,), name="platform-kit-preload", daemon=True
-        )
-        preload.start()
-        group: ServerGroup | None = None
+        self._loop.start()
         try:
-            self._loop.start()
-            pings = WorkerPings(self._loop, CARD_WORKER)
-            group = ServerGroup(
-                self._desired(),
-                prepare=lambda group: self._prepare(group, pings),
-                answers=pings.answered,
+            self._backing = Started(
+                self.settings,
+                self._loop,
+                data_dir=self._data_dir,
+                workers=self._workers,
+                durability=self.durability,
                 kept_ports=self._kept_ports,
                 on_change=self._changed,
+                cancel=cancel,
             )
-            group.start(cancel)
-            self._group = group
-            self._deploy_shipped(group, pipeline)
-            self._kept_ports = dict(group.ports)
         except BaseException:
-            self._group = None
-            self._disconnect()
-            if group is not None and hasattr(group, "folder"):
-                group.stop()
             self._loop.stop()
             raise
-        finally:
-            preload.join()
+        self._kept_ports = dict(self._backing.ports)
 
-    def _desired(self) -> Desired:
-        settings = self.settings
-        names = ("nats-server", "wombat", CARD_WORKER)
-        include = settings.config_dir / "nats-server.conf"
-        return Desired(
-            binaries={name: binaries.ensure(name, settings) for name in names},
-            data_dir=self._data_dir,
-            workers={CARD_WORKER: self._workers},
-            durability=self.durability,
-            wombat_config=_read_yaml(settings.config_dir / "wombat.yaml"),
-            nats_include=include if include.is_file() else None,
-            max_payload_bytes=settings.max_payload_bytes,
-            startup_timeout_s=settings.startup_timeout_s,
-            stop_timeout_s=settings.stop_timeout_s,
-        )
-
-    def _prepare(self, group: ServerGroup, pings: WorkerPings) -> None:
-        """While Wombat and the workers start: connect, and make the streams."""
-        endpoint = Endpoint(group.nats.url, group.credentials.seed_file("admin"), "_INBOX_admin")
-
-        async def prepare() -> Client:
-            client = await connect(endpoint, name="platform-kit")
-            await ensure_card_streams(client.jetstream())
-            await pings.listen(client)
-            return client
-
-        self._client = self._loop.run(prepare(), self.settings.startup_timeout_s)
-
-    def _deploy_shipped(self, group: ServerGroup, pipeline: Pipeline) -> None:
-        limit = self.settings.startup_timeout_s
-        work = self._deploy(
-            pipeline, group.wombat_client, group.pipelines, timeout_s=limit, log=group.wombat.log_path
-        )
-        self._loop.run(work, limit + 5.0)
-        for refused in group.deploy_kept(but=PIPELINE):
-            warnings.warn(refused, stacklevel=2)
-
-    async def _deploy(
-        self,
-        pipeline: Pipeline,
-        client: WombatClient,
-        store: PipelineStore | None,
-        *,
-        timeout_s: float,
-        log: Path | None,
-    ) -> None:
-        await deploy(pipeline, client, store, settings=self.settings, timeout_s=timeout_s, log=log)
-        if pipeline.name == PIPELINE and self._client is not None:
-            await note_pipeline(self._client.jetstream(), pipeline.digest)
-
-    def _stop(self) -> None:
-        self._attachment = None
-        group, self._group = self._group, None
+    def _attach(self, place: Place) -> None:
+        self._loop.start()
         try:
-            self._disconnect()
+            self._backing = Attached(self.settings, self._loop, place, on_change=self._changed)
+        except BaseException:
+            self._loop.stop()
+            raise
+
+    def _stop(self, _: threading.Event) -> None:
+        backing, self._backing = self._backing, None
+        try:
+            if backing is not None:
+                backing.close()
         finally:
-            if group is not None:
-                group.stop()
             self._loop.stop()
             self._changed()
 
-    def _attach(self, attachment: _Attachment) -> None:
-        self._loop.start()
-        try:
-            self._client = self._loop.run(connect(attachment.endpoint, name="platform-kit"), 15.0)
-        except BaseException:
-            self._loop.stop()
-            raise
-        self._attachment = attachment
-
-    def _disconnect(self) -> None:
-        client, self._client = self._client, None
-        if client is not None and self._loop.running:
-            self._loop.cancel_jobs()  # before their connection closes under them
-            self._loop.run(client.close(), 5.0)
-
-    def _endpoint(self, role: str = "admin") -> Endpoint:
-        if self._group is not None:
-            return Endpoint(self._group.nats.url, self.credentials_file(role), f"_INBOX_{role}")
-        if self._attachment is not None:
-            return self._attachment.endpoint
-        raise NotRunningError("The platform is not running.", hint="Call platform.start() first.")
-
-    def _require_client(self) -> Client:
-        self._endpoint()
-        assert self._client is not None
-        return self._client
-
-    def _pipeline_store(self) -> PipelineStore | None:
-        return PipelineStore(self.data_dir / "pipelines") if self.data_dir is not None else None
+    def _require(self) -> Backing:
+        if self._backing is None:
+            raise NotRunningError("The platform is not running.", hint="Call platform.start() first.")
+        return self._backing
 
     def service_states(self) -> tuple[Sequence[ServiceState], dict[str, str]]:
         """Each process as its supervisor sees it, and the versions of the binaries."""
-        versions = {item.name: item.version for item in binaries.inventory(self.settings)}
-        if self._group is not None:
-            return self._group.snapshots(), versions
-        if self._attachment is not None and self._attachment.folder is not None:
-            state = read_state(self._attachment.folder)
-            return (state.services, state.versions) if state is not None and state.is_alive() else ((), {})
-        return (), versions
-
-    def _url_or_none(self, url: Callable[[], str]) -> str | None:
-        try:
-            return url()
-        except NotRunningError:
-            return None
+        if self._backing is None:
+            return (), {item.name: item.version for item in binaries.inventory(self.settings)}
+        states, versions = self._backing.states()
+        return states, dict(versions)
 
     def _changed(self) -> None:
         for listener in list(self._listeners):
             listener()
 
 
-class _Attachment:
-    """Servers somebody else runs."""
-
-    def __init__(
-        self,
-        endpoint: Endpoint,
-        wombat: WombatClient | None,
-        data_dir: Path | None,
-        folder: Path | None,
-        durability: str,
-    ) -> None:
-        self.endpoint = endpoint
-        self.wombat = wombat
-        self.data_dir = data_dir
-        self.folder = folder
-        self.durability = durability
-
-
-def _find_background(settings: Settings) -> _Attachment:
-    cwd = Path.cwd()
-    # Below the checkout, such as in notebooks/, its own platform is meant; elsewhere it is not.
-    folders = [cwd, settings.root] if cwd.is_relative_to(settings.root) else [cwd]
-    for folder in folders:
-        state = read_state(folder)
-        if state is None or not state.is_alive() or not state.ready:
-            continue
-        credentials = Path(state.credentials)
-        password = (credentials / "wombat.password").read_text().strip()
-        return _Attachment(
-            Endpoint(state.nats_url, credentials / "admin.nk", "_INBOX_admin"),
-            WombatClient(state.wombat_url, password),
-            Path(state.data_dir),
-            folder,
-            state.durability,
-        )
-    raise NotRunningError(
-        f"No platform runs in {cwd} (there is no {FOLDER}/state.json of a living one).",
-        hint="Run `platform-kit start` here, or pass the address of an existing server.",
-    )
+def _check_count(name: str, value: object, *, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= LIMIT:
+        raise UsageError(f"{name}={value!r}.", hint=f"Give a whole number from {least} to {LIMIT}.")
 
 
 def _path(value: object, name: str) -> Path | None:
@@ -554,65 +624,3 @@ def _path(value: object, name: str) -> Path | None:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise UsageError(f"{name}={value!r} is not the path of a folder.", hint="Give a text or a Path.")
     return Path(value).expanduser()
-
-
-def _read_yaml(path: Path) -> dict[str, Any]:
-    import yaml
-
-    try:
-        found = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}", hint="Mend it, or remove it.") from error
-    if found is not None and not isinstance(found, dict):
-        raise SettingsError(f"{path} is {type(found).__name__}, not a mapping.", hint="See the shipped file.")
-    return found or {}
-
-
-def _preload(pipeline: Pipeline) -> None:
-    """Import and parse what is needed in a moment, while the servers start."""
-    for name in ("nats", "nats.js.object_store", "nkeys", "psutil", "yaml"):
-        importlib.import_module(name)
-    with contextlib.suppress(PlatformKitError):  # raised again where it is asked for
-        _ = pipeline.config
-
-
-def _run_in_thread(work: Callable[[], None], *, on_interrupt: Callable[[], None], name: str) -> None:
-    """Run ``work`` to its end, whatever interrupts the caller, and raise what it raised.
-
-    An interrupt reaches the main thread between any two instructions; work that must clean up after itself
-    is therefore done in another one, and told.
-    """
-    failures: list[BaseException] = []
-    # Not thread.join(): an interrupted join takes the thread for ended (CPython before 3.13).
-    ended = threading.Event()
-
-    def guarded() -> None:
-        try:
-            work()
-        except BaseException as error:
-            failures.append(error)
-        finally:
-            ended.set()
-
-    thread = threading.Thread(target=guarded, name=name, daemon=True)
-    interrupted: KeyboardInterrupt | None = None
-    begun = False
-    while not ended.is_set():
-        try:
-            if not begun:
-                begun = True
-                thread.start()
-            ended.wait()
-        except KeyboardInterrupt as error:
-            interrupted = error
-            on_interrupt()
-            if thread.ident is None:  # interrupted before it began
-                break
-    if interrupted is not None:
-        raise interrupted
-    if failures:
-        if isinstance(failures[0], Cancelled):
-            raise StartupError("The start was cancelled.") from failures[0]
-        raise failures[0]

@@ -85,7 +85,7 @@ def go_steps() -> list[Step]:
     """Form, vet and tests of the Go code, with the toolchain that builds the binaries."""
     toolchain = Toolchain.find()
     go = toolchain.go
-    plain = go_environment(Settings.load().cache_dir)
+    plain = go_environment(Settings.load().cache_dir) | {"PLATFORM_PYTHON": sys.executable}
     listed = subprocess.run(
         [go, "list", "./..."], cwd=GO_MODULE, env=plain, stdout=subprocess.PIPE, text=True, check=False
     )

@@ -42,14 +42,17 @@ _NOT_INHERITED = (
 )
 
 
-def go_environment(cache_dir: Path, environ: Mapping[str, str] | None = None) -> dict[str, str]:
+def go_environment(
+    cache_dir: Path, environ: Mapping[str, str] | None = None, *, workspace: Path | None = None
+) -> dict[str, str]:
     """Return the variables for every call of the Go toolchain.
 
     Go keeps modules and compiled packages where the user's Go does; without a home folder they go to
     ``cache_dir``.
     """
     env = {k: v for k, v in (os.environ if environ is None else environ).items() if k not in _NOT_INHERITED}
-    env |= {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "GOWORK": "off", "CGO_ENABLED": "0"}
+    env |= {"GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly", "CGO_ENABLED": "0"}
+    env["GOWORK"] = str(workspace) if workspace is not None else "off"
     if not env.get("HOME"):
         env.setdefault("GOCACHE", str(cache_dir / "go-build"))
         env.setdefault("GOPATH", str(cache_dir / "go"))
@@ -61,17 +64,18 @@ def build(
     toolchain: Toolchain,
     output: Path,
     *,
+    key: str,
     cache_dir: Path,
     full: bool,
     progress: Progress | None,
 ) -> None:
-    """Build one binary into ``output``.
+    """Build one binary into ``output``; ``key`` is the one of its build.
 
     Raises
     ------
     BuildError: The toolchain refused; the message fits one screen.
     """
-    env = go_environment(cache_dir)
+    env = go_environment(cache_dir, workspace=spec.workspace)
     tell = progress or (lambda name, text, last: None)
     tags = ("-tags", spec.full_tags) if full and spec.full_tags else ()
     started = time.monotonic()
@@ -91,11 +95,11 @@ def build(
             else:
                 problems.append(line)
     if process.returncode:
-        raise _failure(spec, "its packages cannot be resolved", problems)
+        raise failure(spec, "its packages cannot be resolved", problems)
 
     problems = []
     compiled = 0
-    command = ("build", "-v", *build_flags(spec, full=full), "-o", str(output), spec.package)
+    command = ("build", "-v", *build_flags(spec, full=full, key=key), "-o", str(output), spec.package)
     with _go(toolchain, command, spec.module, env) as (process, lines):
         for line in lines:
             if _PACKAGE_LINE.fullmatch(line):
@@ -104,7 +108,7 @@ def build(
             elif not _DOWNLOAD_LINE.match(line):
                 problems.append(line)
     if process.returncode or not output.is_file():
-        raise _failure(spec, "it does not compile", problems)
+        raise failure(spec, "it does not compile", problems)
     tell(spec.name, f"built in {time.monotonic() - started:.0f} s", True)
 
 
@@ -142,10 +146,12 @@ def _go(
         process.stdout.close()
 
 
-def _failure(spec: GoBinary, what: str, problems: list[str]) -> BuildError:
+def failure(spec: GoBinary, what: str, problems: list[str]) -> BuildError:
+    """Say in one screen what the toolchain said, and what the reader can do."""
     text = "\n".join(problems)
     # The first matching hint names what the reader can do.
-    hint = f"Its sources are in {spec.module}; ./kit setup tries again."
+    hint = f"Its sources are in {spec.module}; "
+    hint += "mend the line above and call it again." if spec.workspace else "./kit setup tries again."
     if _NETWORK.search(text):
         what = "Go modules could not be downloaded"
         hint = "Is the network up? Behind a proxy set HTTPS_PROXY, for a mirror GOPROXY; then ./kit setup."

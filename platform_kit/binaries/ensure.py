@@ -91,11 +91,11 @@ def ensure(
     if full is not None and full != stamp.full:
         stamp.full, stamp.changed = full, True
     key = build_key(spec, toolchain, full=stamp.full, stamp=stamp)
-    path = _cached_path(spec, key, settings)
+    path = cached_path(spec, key, settings)
     if path.exists():
-        _note_use(path.parent)
+        note_use(path.parent)
     else:
-        _build_once(spec, toolchain, path, settings, full=stamp.full, progress=progress)
+        build_once(spec, toolchain, path, settings, key=key, full=stamp.full, progress=progress)
     _link(name, path, settings)
     stamp.write()
     return path
@@ -156,7 +156,7 @@ def _status(spec: Spec, settings: Settings) -> BinaryStatus:
         key = build_key(spec, toolchain, full=full)
     except BinaryError as error:
         return BinaryStatus(spec.name, go_mod_version(spec), None, str(spec.module), "missing", str(error))
-    path = _cached_path(spec, key, settings)
+    path = cached_path(spec, key, settings)
     source = f"{spec.package}, {toolchain.version}" + (", full" if full and spec.full_tags else "")
     named = go_mod_version(spec) or key[:12]
     if path.exists():
@@ -184,7 +184,8 @@ def _link_path(name: str, settings: Settings) -> Path:
     return settings.bin_dir / f"platform-{name}"
 
 
-def _cached_path(spec: GoBinary, key: str, settings: Settings) -> Path:
+def cached_path(spec: GoBinary, key: str, settings: Settings) -> Path:
+    """Where the binary with this key is, or would be."""
     return settings.cache_dir / "bin" / f"{spec.name}-{key[:_KEY_IN_NAME]}" / spec.name
 
 
@@ -212,12 +213,13 @@ def _link(name: str, target: Path, settings: Settings) -> None:
             ) from error
 
 
-def _build_once(
+def build_once(
     spec: GoBinary,
     toolchain: Toolchain,
     path: Path,
     settings: Settings,
     *,
+    key: str,
     full: bool,
     progress: Progress | None,
 ) -> None:
@@ -236,6 +238,7 @@ def _build_once(
                 spec,
                 toolchain,
                 scratch / spec.name,
+                key=key,
                 cache_dir=settings.cache_dir,
                 full=full,
                 progress=progress,
@@ -281,7 +284,7 @@ def _cache_lock(name: str, settings: Settings, progress: Progress | None) -> Ite
         os.close(lock)
 
 
-def _note_use(folder: Path) -> None:
+def note_use(folder: Path) -> None:
     """Keep the folder's time within a day of its last use; `_prune` goes by it."""
     with contextlib.suppress(OSError):
         if time.time() - folder.stat().st_mtime > 86_400:

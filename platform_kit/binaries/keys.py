@@ -22,6 +22,7 @@ from platform_kit.binaries.specs import GoBinary
 from platform_kit.errors import BinaryError
 
 FLAGS = ("-trimpath", "-buildvcs=false", "-ldflags", "-s -w")
+BUILD_VARIABLE = "platform-kit/worker.build"
 _STAMP_FORMAT = 1
 # A file changed within this time before it was read could change again without its times moving.
 _RACY_NS = 100_000_000
@@ -170,9 +171,11 @@ def build_key(spec: GoBinary, toolchain: Toolchain, *, full: bool = False, stamp
     return digest.hexdigest()
 
 
-def build_flags(spec: GoBinary, *, full: bool) -> tuple[str, ...]:
-    """Return the flags of ``go build``."""
+def build_flags(spec: GoBinary, *, full: bool, key: str = "") -> tuple[str, ...]:
+    """Return the flags of ``go build``; a worker is told ``key``, which itself covers them without it."""
     ldflags = FLAGS[-1]
+    if spec.worker:
+        ldflags += f" -X {BUILD_VARIABLE}={key}"
     if spec.on_demand and spec.version_of:
         # A tool of somebody else's: it says its version as its own releases do.
         ldflags += f" -X main.version={go_mod_version(spec)}"

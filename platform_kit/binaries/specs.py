@@ -23,6 +23,8 @@ class GoBinary:
     version_of: The module whose version in go.mod is this binary's; without one the key stands for it.
     full_tags: Build tags of the distribution with everything in it, if there is one.
     on_demand: True if it is built at its first use rather than at set-up.
+    worker: True for a worker; it is told the key of its build, and says it to whoever asks.
+    workspace: The go.work file that joins the module with others, or None.
     """
 
     name: str
@@ -32,6 +34,8 @@ class GoBinary:
     version_of: str = ""
     full_tags: str = ""
     on_demand: bool = False
+    worker: bool = False
+    workspace: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ SPECS: dict[str, Spec] = {
         GoBinary(
             "wombat",
             "./cmd/wombat",
-            sources=("cmd/wombat",),
+            sources=("cmd/wombat", "components", "worker"),
             version_of="github.com/wombatwisdom/wombat",
             full_tags="full",
         ),
@@ -66,6 +70,20 @@ SPECS: dict[str, Spec] = {
             "card-renderer",
             "./cmd/card-renderer",
             sources=("assets", "cmd/card-renderer", "render", "worker"),
+            worker=True,
+        ),
+        GoBinary(
+            "art-worker",
+            "./cmd/art-worker",
+            sources=("art", "assets", "cmd/art-worker", "render", "worker"),
+            worker=True,
+        ),
+        GoBinary(
+            "echo-worker",
+            "./cmd/echo-worker",
+            sources=("cmd/echo-worker", "worker"),
+            worker=True,
+            on_demand=True,
         ),
         GoBinary(
             "nats",

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from platform_kit.cards.streams import ASSETS
+from platform_kit.errors import RunError
 
 if TYPE_CHECKING:
     from nats.js import JetStreamContext
@@ -26,6 +27,8 @@ async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path], unc
     contents: SHA-256 to the bytes, or the file that holds them.
     unconfirmed: Objects an earlier attempt began and did not see acknowledged. They are stored again whatever
         the bucket says of them: the client takes the parts of a failed upload back, and its entry may stay.
+
+    Errors: ``RunError`` for a file whose bytes are not those of its digest any more.
     """
     from nats.js.api import ObjectMeta, ObjectMetaOptions
     from nats.js.errors import ObjectNotFoundError
@@ -43,7 +46,7 @@ async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path], unc
                     return False
                 except ObjectNotFoundError:
                     unconfirmed.add(digest)
-            data = content if isinstance(content, bytes) else await asyncio.to_thread(content.read_bytes)
+            data = content if isinstance(content, bytes) else await asyncio.to_thread(_read, content, digest)
             options = ObjectMetaOptions(max_chunk_size=CHUNK_BYTES)
             await bucket.put(digest, data, ObjectMeta(name=digest, options=options))
             unconfirmed.discard(digest)
@@ -57,6 +60,14 @@ async def upload(js: JetStreamContext, contents: Mapping[str, bytes | Path], unc
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _read(path: Path, digest: str) -> bytes:
+    data = path.read_bytes()
+    if hashlib.sha256(data).hexdigest() != digest:
+        # Stored under a digest that is not theirs, these bytes would spoil it for good.
+        raise RunError(f"{path} changed while it was read.", hint="Run it again.")
+    return data
 
 
 class ArtDigests:

@@ -198,9 +198,8 @@ class Generation:
         async def reuse(card: _Pending, result: dict[str, Any]) -> None:
             async with gate:
                 image = CardImageRef(**result["image"])
-                png = await self._fetch(image.digest)
-                if png is not None:  # the stream may have been purged since
-                    file = await self._keep(card, png)
+                found, file = await self._keep(card, image)
+                if found:  # the stream may have been purged since
                     self._settle(
                         waiting, card, "unchanged", image, file=file, warnings=result.get("warnings") or ()
                     )
@@ -345,13 +344,12 @@ class Generation:
     ) -> None:
         """Fetch the picture of a rendered card and keep it; the card waits until that is done."""
         image = CardImageRef(**result["image"])
-        png = await self._fetch(image.digest)
-        if png is None:
+        found, file = await self._keep(card, image, just_stored=True)
+        if not found:
             raise RunError(
                 f"The picture of card {card.row.id!r} is not in {IMAGES}, though its result names it.",
                 hint="Was the stream purged during the run? Run again: only missing cards are rendered.",
             )
-        file = await self._keep(card, png)
         self._settle(
             waiting,
             card,
@@ -366,18 +364,27 @@ class Generation:
         )
         meter.update(done=len(self.outcomes))
 
-    async def _fetch(self, digest: str) -> bytes | None:
-        return await fetch_image(self._client, digest)
+    async def _keep(
+        self, card: _Pending, image: CardImageRef, *, just_stored: bool = False
+    ) -> tuple[bool, Path | None]:
+        """Fetch a picture and keep it: whether the stream has it, and its file if there is a folder."""
+        folder = self.folder
+        room = self._held_bytes + image.bytes <= MEMORY_LIMIT_BYTES
+        if folder is None and not room and just_stored:
+            return True, None  # it is fetched when somebody looks at it
+        data = await _stored(self._client, image.digest)
+        if data is None:
+            return False, None
+        if folder is None:
+            if room:
+                self.images[card.row.id] = _proved(data, image.digest)
+                self._held_bytes += len(data)
+            return True, None
 
-    async def _keep(self, card: _Pending, png: bytes) -> Path | None:
-        if self.folder is not None:
-            path = await asyncio.to_thread(self.folder.write, card.row.id, card.digest, png)
-            self.folder.save(now=False)
-            return path
-        if self._held_bytes + len(png) <= MEMORY_LIMIT_BYTES:
-            self._held_bytes += len(png)
-            self.images[card.row.id] = png
-        return None
+        def write(png: bytes) -> Path:
+            return folder.write(card.row.id, card.digest, image.digest, _proved(png, image.digest))
+
+        return True, await asyncio.to_thread(write, data)
 
     # -------------------------------------------------------------------- accounting
 
@@ -422,8 +429,14 @@ async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
 async def fetch_image(client: Client, digest: str) -> bytes | None:
     """The PNG with this digest from CARD_IMAGES; None if the stream does not have it.
 
-    Tries again while the server is away; the caller's own limit ends it.
+    Tries again while the server is away; the caller's own limit ends it. Errors: ``RunError`` when the stream
+    holds other bytes under this digest.
     """
+    data = await _stored(client, digest)
+    return _proved(data, digest) if data is not None else None
+
+
+async def _stored(client: Client, digest: str) -> bytes | None:
     from nats.js.errors import NotFoundError
 
     js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
@@ -435,8 +448,11 @@ async def fetch_image(client: Client, digest: str) -> bytes | None:
             return None
         return message.data or b""
 
-    data = await patiently(ask)
-    if data is not None and hashlib.sha256(data).hexdigest() != digest:
+    return await patiently(ask)
+
+
+def _proved(data: bytes, digest: str) -> bytes:
+    if hashlib.sha256(data).hexdigest() != digest:
         raise RunError(
             f"{IMAGES} holds other bytes under {digest[:12]}… than that digest.", hint="Purge the stream."
         )

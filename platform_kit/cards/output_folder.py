@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
@@ -43,7 +44,7 @@ class OutputFolder:
     path: The folder; it is made if it is not there.
     ids: The ids of the run, which get distinct file names inside ``cards/``.
 
-    One run at a time holds the folder, from :meth:`open` to :meth:`close`.
+    One run at a time holds the folder, from :meth:`open` to :meth:`close`; several of its threads may write.
 
     Errors: ``RunError`` when it cannot be written, or another run is writing there.
     """
@@ -59,6 +60,8 @@ class OutputFolder:
             ) from error
         self._lock = -1
         self._kept: dict[str, Kept] = {}
+        self._changing = threading.Lock()
+        self._saving = threading.Lock()
         self._saved_at = time.monotonic()
         self._save_took_s = 0.0
 
@@ -92,24 +95,46 @@ class OutputFolder:
             return None
         return kept if same else None
 
-    def write(self, card_id: str, digest: str, png: bytes) -> Path:
-        """Write a card, complete or not at all."""
+    def write(self, card_id: str, digest: str, image: str, png: bytes) -> Path:
+        """Write a card, complete or not at all, and now and then the manifest.
+
+        Parameters
+        ----------
+        digest: Of everything that decides the picture.
+        image: The SHA-256 of ``png``, in hex.
+        """
         path = self.file(card_id)
         self._replace(path, png)
-        image = hashlib.sha256(png).hexdigest()
-        self._kept[card_id] = Kept(path.name, digest, image, len(png), path.stat().st_mtime_ns)
+        kept = Kept(path.name, digest, image, len(png), path.stat().st_mtime_ns)
+        with self._changing:
+            self._kept[card_id] = kept
+        self._save_if_due()
         return path
 
-    def save(self, *, now: bool = True) -> None:
-        """Write the manifest; with ``now=False`` only if the last time is a while ago.
+    def save(self) -> None:
+        """Write the manifest."""
+        with self._saving:
+            self._save()
+
+    def _save_if_due(self) -> None:
+        """Write the manifest if the last time is a while ago.
 
         What a run had done when it was killed is then known to the next one. The while grows with the deck,
         so that writing never takes more than a small part of a run.
         """
-        started = time.monotonic()
-        if not now and started - self._saved_at < max(SAVE_EVERY_S, 50 * self._save_took_s):
+        if time.monotonic() - self._saved_at < max(SAVE_EVERY_S, 50 * self._save_took_s):
             return
-        content = {"version": VERSION, "cards": {key: asdict(kept) for key, kept in self._kept.items()}}
+        if self._saving.acquire(blocking=False):
+            try:
+                self._save()
+            finally:
+                self._saving.release()
+
+    def _save(self) -> None:
+        started = time.monotonic()
+        with self._changing:
+            cards = dict(self._kept)
+        content = {"version": VERSION, "cards": {key: asdict(kept) for key, kept in cards.items()}}
         self._replace(self.path / MANIFEST, json.dumps(content, ensure_ascii=False, indent=1).encode())
         self._saved_at = time.monotonic()
         self._save_took_s = self._saved_at - started

@@ -17,8 +17,8 @@ ASSETS = "CARD_ASSETS"
 PIPELINE = "render_cards"
 PIPELINE_KEY = "platform-kit.pipeline"
 DEDUPE_WINDOW_S = 600.0
-ACK_WAIT_S = 10.0
-"""How soon a card comes again when Wombat died with it: twice what the pipeline first gives a worker."""
+ACK_WAIT_S = 3.0
+"""How soon a card comes again when Wombat died with it; a living one says in time that it works on it."""
 
 
 def _consumer(metadata: dict[str, str] | None = None) -> ConsumerConfig:

@@ -12,6 +12,7 @@ require (
 	github.com/redpanda-data/connect/v4 v4.67.5
 	github.com/wombatwisdom/wombat v1.0.7
 	golang.org/x/image v0.32.0
+	golang.org/x/sys v0.37.0
 	golang.org/x/text v0.30.0
 )
 
@@ -391,7 +392,6 @@ require (
 	golang.org/x/net v0.46.0 // indirect
 	golang.org/x/oauth2 v0.32.0 // indirect
 	golang.org/x/sync v0.17.0 // indirect
-	golang.org/x/sys v0.37.0 // indirect
 	golang.org/x/term v0.36.0 // indirect
 	golang.org/x/time v0.14.0 // indirect
 	golang.org/x/xerrors v0.0.0-20240903120638-7835f813f4da // indirect

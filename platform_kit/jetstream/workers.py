@@ -13,20 +13,18 @@ if TYPE_CHECKING:
 
 
 class WorkerPings:
-    """Asks the workers of one service who is there, without waiting for an answer.
+    """Asks the workers of a service who is there, without waiting for an answer.
 
     Parameters
     ----------
     loop: The loop the client lives on.
-    service: The micro service's name.
     """
 
-    def __init__(self, loop: LoopThread, service: str) -> None:
+    def __init__(self, loop: LoopThread) -> None:
         self._loop = loop
-        self._service = service
         self._client: Client | None = None
         self._inbox = ""
-        self._answered: set[tuple[str, int]] = set()
+        self._answered: set[tuple[str, str, int]] = set()
 
     async def listen(self, client: Client) -> None:
         """Subscribe to the answers."""
@@ -34,21 +32,22 @@ class WorkerPings:
         await client.subscribe(self._inbox, cb=self._answer)
         self._client = client
 
-    def answered(self, instance: str, pid: int) -> bool:
+    def answered(self, service: str, instance: str, pid: int) -> bool:
         """Whether this process has answered; asks all again if it has not. Called from any thread."""
-        if (instance, pid) in self._answered:
+        if (service, instance, pid) in self._answered:
             return True
         if self._client is not None:
-            self._loop.submit(self._ask(self._client), name="ping", progress=False)
+            self._loop.submit(self._ask(self._client, service), name="ping", progress=False)
         return False
 
-    async def _ask(self, client: Client) -> None:
-        await client.publish(f"$SRV.PING.{self._service}", b"", reply=self._inbox)
+    async def _ask(self, client: Client, service: str) -> None:
+        await client.publish(f"$SRV.PING.{service}", b"", reply=self._inbox)
         await client.flush()
 
     async def _answer(self, message: Msg) -> None:
         try:
-            metadata = json.loads(message.data).get("metadata") or {}
-            self._answered.add((str(metadata["instance"]), int(metadata["pid"])))
-        except (ValueError, KeyError, AttributeError):
+            answer = json.loads(message.data)
+            metadata = answer.get("metadata") or {}
+            self._answered.add((str(answer["name"]), str(metadata["instance"]), int(metadata["pid"])))
+        except (ValueError, KeyError, AttributeError, TypeError):
             return  # another program's micro service of this name, or no responders

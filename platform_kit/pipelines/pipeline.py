@@ -1,4 +1,4 @@
-"""A Wombat config: read it, have Wombat lint it, run the unit tests inside it.
+"""A Wombat config: read it, have Wombat lint it, run the unit tests inside it, run it alone.
 
 The streams API's own check misses errors inside mappings, so ``wombat lint`` is always asked first.
 """
@@ -9,16 +9,20 @@ import contextlib
 import copy
 import functools
 import hashlib
+import html
 import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from platform_kit import binaries
 from platform_kit.errors import LintError, PipelineError, PipelineTestError
+from platform_kit.pipelines.run import PipelineRun, checked_variables, run_pipeline
+from platform_kit.reprs import clean
 from platform_kit.servers.process import base_environment
 from platform_kit.settings import Settings
 
@@ -26,6 +30,8 @@ NAME = re.compile(r"[A-Za-z0-9_-]{1,100}")
 TOOL_TIMEOUT_S = 60.0
 TEST_SUFFIX = "_benthos_test"
 _PROBLEM = re.compile(r"^(?P<file>.+?)\((?P<line>\d+),(?P<column>\d+)\) (?P<what>.*)$")
+_MISSING = re.compile(r"required environment variables were not set: \[(?P<names>.*)\]")
+_PATTERN = re.compile(r"[][*?\\]")
 # Wombat finds these in its environment; for lint and test any value does.
 PLACEHOLDERS = {"PLATFORM_NATS_URL": "nats://127.0.0.1:4222", "PLATFORM_NKEY_FILE": "/dev/null"}
 
@@ -97,6 +103,20 @@ class Pipeline:
             ) from error
         return cls(name or path.stem, text, path.resolve())
 
+    def _repr_html_(self) -> str:
+        """The text with the numbers of its lines, which errors name."""
+        lines = self.text.splitlines()
+        width = len(str(len(lines)))
+        shown = "\n".join(
+            f'<span style="opacity:.5;user-select:none">{number:>{width}}  </span>{html.escape(clean(line))}'
+            for number, line in enumerate(lines, 1)
+        )
+        # By hand, since exported notebooks give code in an output the font of the text.
+        return (
+            '<pre style="font-family:var(--jp-code-font-family,monospace);font-size:12px;line-height:1.4;'
+            f'white-space:pre;background:transparent;color:inherit;overflow-x:auto">{shown}</pre>'
+        )
+
     @property
     def config(self) -> dict[str, Any]:
         """The parsed config without its unit tests: what is deployed.
@@ -132,9 +152,16 @@ class Pipeline:
             )
         return found
 
-    def problems(self, *, settings: Settings | None = None) -> list[LintProblem]:
-        """What Wombat's linter finds; an empty list when all is well."""
-        code, output = self._tool("lint", settings)
+    def problems(
+        self,
+        *,
+        variables: Mapping[str, object] | None = None,
+        cwd: Path | None = None,
+        settings: Settings | None = None,
+    ) -> list[LintProblem]:
+        """What Wombat's linter finds; an empty list when all is well. Parameters as :meth:`lint`."""
+        values = PLACEHOLDERS if variables is None else checked_variables(variables)
+        code, output = self._tool("lint", settings, variables=values, cwd=cwd)
         found = []
         for line in output.splitlines():
             if match := _PROBLEM.match(line):
@@ -144,14 +171,27 @@ class Pipeline:
             raise PipelineError(f"wombat lint failed on {self.name}: {output.strip()}")
         return found
 
-    def lint(self, *, settings: Settings | None = None) -> list[LintProblem]:
-        """Raise ``LintError`` with every problem and the line it is in; an empty list when all is well."""
+    def lint(
+        self,
+        *,
+        variables: Mapping[str, object] | None = None,
+        cwd: Path | None = None,
+        settings: Settings | None = None,
+    ) -> list[LintProblem]:
+        """Raise ``LintError`` with every problem and the line it is in; an empty list when all is well.
+
+        Parameters
+        ----------
+        variables: Values of ``${NAME}`` in the config; by default what a platform sets.
+        cwd: Where paths of files the config imports start; by default the folder it was read from.
+        """
         settings = settings or Settings.load()
-        clean = self._clean_mark(settings)
-        if clean.exists():
+        # Values differ from run to run, such as the name of a new folder: there is nothing to remember.
+        clean = None if variables else self._clean_mark(settings, variables, cwd)
+        if clean is not None and clean.exists():
             return []
-        problems = self.problems(settings=settings)
-        if not problems:
+        problems = self.problems(variables=variables, cwd=cwd, settings=settings)
+        if not problems and clean is not None:
             with contextlib.suppress(OSError):  # it is only linted again
                 clean.parent.mkdir(parents=True, exist_ok=True)
                 clean.touch()
@@ -182,42 +222,98 @@ class Pipeline:
             )
         return PipelineTests(count, True, output.strip())
 
+    def run(
+        self,
+        *,
+        variables: Mapping[str, object] | None = None,
+        cwd: str | Path | None = None,
+        timeout_s: float = 60.0,
+        settings: Settings | None = None,
+    ) -> PipelineRun:
+        """Lint it, then run it in a Wombat of its own until its input has ended; no platform is needed.
+
+        Wombat's HTTP interface is off; nothing of it is left, however this ends, Ctrl-C and a killed kernel
+        included.
+
+        Parameters
+        ----------
+        variables: Values of ``${NAME}`` in the config: texts, numbers, paths. Nothing else of this process's
+            environment is seen by the config.
+        cwd: Where relative paths in the config start; by default the working directory, as in a terminal.
+        timeout_s: Seconds after which it is ended. A file that cannot be read or written ends it sooner.
+
+        Errors: ``LintError`` with line and column, ``PipelineRunError`` when it does not come to its end.
+
+        Example
+        -------
+        >>> three = "input: { generate: { count: 3, interval: '', mapping: 'root.n = counter()' } }"
+        >>> run = Pipeline("three", three + "\\noutput: { stdout: {} }").run()
+        >>> run.received, run.sent, run.output
+        (3, 3, '{"n":1}\\n{"n":2}\\n{"n":3}\\n')
+        """
+        return run_pipeline(self, variables=variables, cwd=cwd, timeout_s=timeout_s, settings=settings)
+
     def _placed(self, problem: LintProblem) -> LintProblem:
-        """Wombat reports what is not YAML at all in its first line; say where it is."""
+        """Some problems Wombat reports in the first line, whatever line they are in."""
         import yaml
 
+        if missing := _MISSING.search(problem.what):
+            return self._unset(missing["names"].split(", "))
         if problem.what.startswith("yaml:"):
             try:
                 _load(self.text)
             except (yaml.YAMLError, RecursionError, ValueError) as error:
                 return _position(error)
-        return problem
+        return _in_block(self.text, problem)
 
-    def _clean_mark(self, settings: Settings) -> Path:
+    def _unset(self, names: list[str]) -> LintProblem:
+        """Variables without a value, at the first place one is used."""
+        places = [place for name in names if (place := self.text.find(f"${{{name}}}")) >= 0]
+        before = self.text[: min(places, default=0)]
+        return LintProblem(
+            before.count("\n") + 1,
+            len(before) - before.rfind("\n"),
+            f"no value for {', '.join(f'${{{name}}}' for name in names)}; "
+            f"give it with variables={{{names[0]!r}: ...}}, or a default with ${{{names[0]}:default}}",
+        )
+
+    def _clean_mark(
+        self, settings: Settings, variables: Mapping[str, object] | None, cwd: Path | None
+    ) -> Path:
         """A file that says that this text passed this Wombat's linter."""
         wombat = binaries.ensure("wombat", settings)
-        key = hashlib.sha256(f"{wombat}\0{self.text}".encode()).hexdigest()
-        return settings.cache_dir / "lint" / key
+        about = [str(wombat), self.text]
+        if variables is not None or cwd is not None:
+            about += ["" if variables is None else "no variables", str(cwd)]
+        return settings.cache_dir / "lint" / hashlib.sha256("\0".join(about).encode()).hexdigest()
 
-    def _tool(self, command: str, settings: Settings | None) -> tuple[int, str]:
+    def _tool(
+        self,
+        command: str,
+        settings: Settings | None,
+        *,
+        variables: Mapping[str, str] = PLACEHOLDERS,
+        cwd: Path | None = None,
+    ) -> tuple[int, str]:
         settings = settings or Settings.load()
         wombat = binaries.ensure("wombat", settings)
         with tempfile.TemporaryDirectory(prefix="platform-kit-pipeline-") as folder:
             # A config may name files beside it (mocks, test data): its own folder is where it is tested.
-            # The file's bare name is given, since Wombat takes the brackets in a path for a pattern.
-            path = self.path if self._unchanged() else Path(folder) / f"{self.name}.yaml"
+            path = self.path if cwd is None and self._unchanged() else Path(folder) / f"{self.name}.yaml"
             assert path is not None
             if path.parent == Path(folder):
                 path.write_text(self.text, encoding="utf-8")
+            # Wombat takes the brackets in a path for a pattern: its bare name is given where that will do.
+            place = path.name if cwd is None else _PATTERN.sub(r"\\\g<0>", str(path))
             try:
                 done = subprocess.run(
-                    [str(wombat), command, path.name],
-                    cwd=path.parent,
+                    [str(wombat), command, place],
+                    cwd=cwd or path.parent,
                     stdin=subprocess.DEVNULL,
                     capture_output=True,
                     text=True,
                     errors="replace",
-                    env=base_environment() | PLACEHOLDERS,
+                    env=base_environment() | dict(variables),
                     timeout=TOOL_TIMEOUT_S,
                     check=False,
                 )
@@ -272,6 +368,25 @@ def _position(error: Exception) -> LintProblem:
         what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         return LintProblem(1, 1, what)
     return LintProblem(mark.line + 1, mark.column + 1, str(getattr(error, "problem", None) or error))
+
+
+def _in_block(text: str, problem: LintProblem) -> LintProblem:
+    """Inside a block (``mapping: |``) Wombat counts columns from the ``|``; count from the line's start."""
+    import yaml
+
+    try:
+        for token in yaml.scan(text, yaml.SafeLoader):
+            if not isinstance(token, yaml.ScalarToken) or token.style != "|":
+                continue
+            first, last = token.start_mark.line + 1, token.end_mark.line
+            if first < problem.line <= last:
+                lines = text.splitlines()[first:last]
+                indent = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
+                column = problem.column - (token.start_mark.column + 1) + indent
+                return LintProblem(problem.line, max(1, column), problem.what)
+    except (yaml.YAMLError, RecursionError):
+        pass
+    return problem
 
 
 def _excerpt(lines: list[str], problem: LintProblem) -> str:

@@ -37,6 +37,7 @@ _READ_ASSETS = (
     "$JS.API.CONSUMER.CREATE.OBJ_CARD_ASSETS.>",
     "$JS.API.CONSUMER.DELETE.OBJ_CARD_ASSETS.>",
 )
+_PREPARED_ART = ("assets.files.*", "$JS.API.DIRECT.GET.ASSET_FILES.assets.files.*")
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ PERMISSIONS: Mapping[str, Permissions] = {
         subscribe_denied=(_ADMIN_INBOX, _WORKER_INBOX, "$JS.>"),
     ),
     "worker": Permissions(
-        publish=("cards.images.*", *_READ_ASSETS),
+        publish=("cards.images.*", *_PREPARED_ART, *_READ_ASSETS),
         subscribe=("workers.>", "$SRV.>", _WORKER_INBOX),
         responses=True,
     ),
@@ -81,7 +82,7 @@ PERMISSIONS: Mapping[str, Permissions] = {
             "$SRV.STATS",
             "$SRV.STATS.>",
         ),
-        subscribe=("cards.>", "_INBOX_viewer.>"),
+        subscribe=("assets.>", "cards.>", "_INBOX_viewer.>"),
     ),
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,14 @@ from typing import Any
 from platform_kit.errors import DeployError, ServerError, StartupError
 from platform_kit.servers.credentials import Credentials, load_or_create
 from platform_kit.servers.data_dir import DataDir
+from platform_kit.servers.fleet import Fleet
+from platform_kit.servers.guard import Guard
 from platform_kit.servers.nats_server import NatsServer
 from platform_kit.servers.pipeline_store import PipelineStore
 from platform_kit.servers.ports import free_port, is_free, kept_or_free
 from platform_kit.servers.supervisor import Service, ServiceState, Supervisor
-from platform_kit.servers.warden import Warden
 from platform_kit.servers.wombat import Wombat, WombatClient
-from platform_kit.servers.worker import Worker
+from platform_kit.servers.worker import Answers, WorkerKind, secret_file
 
 PORT_ATTEMPTS = 5
 """How often another port is tried when somebody else was quicker."""
@@ -29,9 +30,9 @@ class Desired:
 
     Parameters
     ----------
-    binaries: Name to path of nats-server, wombat and each worker.
+    binaries: Name to path of nats-server and wombat.
     data_dir: A folder to keep, or None for a temporary one.
-    workers: How many processes of each worker service.
+    workers: Each worker, and how many processes of it.
     durability: "lazy" or "fsync".
     wombat_config: Settings from ``.config/wombat.yaml``.
     nats_include: The user's own nats-server settings, or None.
@@ -39,7 +40,7 @@ class Desired:
 
     binaries: Mapping[str, Path]
     data_dir: Path | None
-    workers: Mapping[str, int]
+    workers: Sequence[tuple[WorkerKind, int]]
     durability: str
     wombat_config: Mapping[str, Any]
     nats_include: Path | None
@@ -55,7 +56,7 @@ class ServerGroup:
     ----------
     desired: What should run.
     prepare: Called once nats-server answers, while the others start: creates what they need.
-    answers: Whether the worker with this instance name and process id answers a ping.
+    answers: Whether a worker's process answers a ping.
     kept_ports: Ports to use again.
     on_change: Called after each change of a service's state.
     """
@@ -65,7 +66,7 @@ class ServerGroup:
         desired: Desired,
         *,
         prepare: Callable[[ServerGroup], None],
-        answers: Callable[[str, int], bool],
+        answers: Answers,
         kept_ports: Mapping[str, int] | None = None,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -75,14 +76,13 @@ class ServerGroup:
         self._kept_ports = dict(kept_ports or {})
         self._on_change = on_change
         self._supervisors: list[Supervisor] = []
-        self._warden: Warden | None = None
-        self._warden_watcher: threading.Thread | None = None
-        self._closing = threading.Event()
+        self._guard: Guard | None = None
         self.folder: DataDir
         self.pipelines: PipelineStore
         self.credentials: Credentials
         self.nats: NatsServer
         self.wombat: Wombat
+        self.workers: Fleet | None = None
 
     @property
     def wombat_client(self) -> WombatClient:
@@ -104,11 +104,10 @@ class ServerGroup:
             raise
 
     def _start(self, cancel: threading.Event) -> None:
-        self._warden = self._new_warden()
-        self._warden_watcher = threading.Thread(
-            target=self._watch_warden, name="platform-kit-warden", daemon=True
+        guard = self._guard = Guard(
+            remove=self.folder.path if self.folder.temporary else None,
+            hold=(self.folder.lock_fd,) if self.folder.lock_fd >= 0 else (),
         )
-        self._warden_watcher.start()
         self.folder.make()
         self.credentials = load_or_create(self.folder.path / "credentials")
         self.pipelines = PipelineStore(self.folder.path / "pipelines")
@@ -134,41 +133,53 @@ class ServerGroup:
         nats = self._supervisor(self.nats)
         wombat = self._supervisor(self.wombat, on_restart=self._deploy_again)
         self._start_nats_beside(wombat, nats, cancel)
-        workers = [self._supervisor(worker) for worker in self._workers()]
-        for worker in workers:
-            worker.launch()
+        workers = self.workers = Fleet(
+            group=lambda: guard.group,
+            folder=self.folder.path,
+            nats_url=self.nats.url,
+            secret=secret_file(self.credentials.seed_file("worker")),
+            answers=self._answers,
+            startup_timeout_s=self.desired.startup_timeout_s,
+            stop_timeout_s=self.desired.stop_timeout_s,
+            on_change=self._on_change,
+        )
+        for kind, count in self.desired.workers:
+            workers.launch(kind, count)
         self._prepare(self)
         self._wait_for_wombat(wombat, cancel)
-        for worker in workers:
-            worker.wait_ready(cancel)
+        workers.wait(cancel)
         self.folder.keep_ports(self.ports)
 
     def stop(self) -> None:
         """Stop Wombat, then the workers it asks, then NATS; then nothing of the group is left."""
-        self._closing.set()
-        for supervisor in (*self._supervisors[1:], *self._supervisors[:1]):
+        if self._guard is not None:
+            self._guard.retire()
+        nats, others = self._supervisors[:1], self._supervisors[1:]
+        for supervisor in others:
+            supervisor.stop()
+        if self.workers is not None:
+            self.workers.stop()
+        for supervisor in nats:
             supervisor.stop()
         self._supervisors.clear()
         # Before the warden, who removes a temporary folder should this process be killed right now.
         self.folder.close()
-        if self._warden is not None:
-            self._warden.close()
-            self._warden = None
-        if self._warden_watcher is not None:
-            self._warden_watcher.join(5.0)
-            self._warden_watcher = None
+        if self._guard is not None:
+            self._guard.close()
+            self._guard = None
 
     def snapshots(self) -> list[ServiceState]:
         """Each service as it is now, in the order of their start."""
-        return [supervisor.snapshot() for supervisor in self._supervisors]
+        servers = [supervisor.snapshot() for supervisor in self._supervisors]
+        return servers + (self.workers.snapshots() if self.workers is not None else [])
 
     # ----------------------------------------------------------------------------------------------
 
     def _supervisor(self, service: Service, on_restart: Callable[[], None] = lambda: None) -> Supervisor:
-        assert self._warden is not None
+        assert self._guard is not None
         supervisor = Supervisor(
             service,
-            group=self._warden.group,
+            group=self._guard.group,
             startup_timeout_s=self.desired.startup_timeout_s,
             stop_timeout_s=self.desired.stop_timeout_s,
             on_restart=on_restart,
@@ -176,21 +187,6 @@ class ServerGroup:
         )
         self._supervisors.append(supervisor)
         return supervisor
-
-    def _workers(self) -> list[Worker]:
-        return [
-            Worker(
-                name,
-                number,
-                self.desired.binaries[name],
-                self.folder.path,
-                self.credentials,
-                nats_url=self.nats.url,
-                answers=self._answers,
-            )
-            for name, count in self.desired.workers.items()
-            for number in range(1, count + 1)
-        ]
 
     def _start_nats_beside(self, wombat: Supervisor, nats: Supervisor, cancel: threading.Event) -> None:
         """Start NATS while Wombat, which takes longest, starts too: it needs no more than the address."""
@@ -217,23 +213,6 @@ class ServerGroup:
                     raise
             self.wombat.port = free_port()
             wombat.launch()
-
-    def _new_warden(self, group: int | None = None) -> Warden:
-        remove = self.folder.path if self.folder.temporary else None
-        hold = (self.folder.lock_fd,) if self.folder.lock_fd >= 0 else ()
-        return Warden(remove=remove, group=group, hold=hold)
-
-    def _watch_warden(self) -> None:
-        """Replace a warden that was killed: without one, a killed kernel would leave its servers."""
-        while (warden := self._warden) is not None and not self._closing.is_set():
-            warden.wait()
-            if self._closing.is_set():
-                return
-            replacement = self._new_warden(warden.group)
-            self._warden = replacement
-            warden.release()
-            if self._closing.is_set():
-                replacement.close()
 
     def deploy_kept(self, *, but: str = "") -> list[str]:
         """Give Wombat every pipeline of the folder except ``but``; returns what it refused, and why.

@@ -7,38 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"platform-kit/internal/natstest"
 )
 
-func startJetStream(t *testing.T) (*server.Server, jetstream.JetStream) {
-	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	nc, err := nats.Connect(s.ClientURL())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, js
-}
-
 func TestFromJetStream(t *testing.T) {
-	s, js := startJetStream(t)
+	s, js := natstest.StartJetStream(t)
 	store := New(FromJetStream(js), 1<<20)
 	art := bytes.Repeat([]byte("pixels "), 60_000) // several chunks
 	digest := digestOf(string(art))

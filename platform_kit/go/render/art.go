@@ -23,8 +23,11 @@ const (
 	maxArtPixels = 40_000_000
 )
 
+// pictureKey names a picture: the file, and all that decides how it is drawn. The template counts because it has the
+// fonts for text inside of an SVG.
 type pictureKey struct {
-	digest    [32]byte
+	template  templateID
+	digest    string
 	kind, fit string
 	w, h      int
 	px, py    float64
@@ -37,7 +40,7 @@ func (d *drawing) art(l *layer, box vg.Rect) error {
 	var pic *vg.Canvas
 	if len(d.card.Art) > 0 {
 		var err error
-		pic, err = d.tpl.picture(d.ctx, d.card.Art, d.card.ArtType, w, h, l.Fit, l.Position, vg.Color{A: 255})
+		pic, err = d.tpl.picture(d.ctx, d.card.Art, d.card.ArtDigest, d.card.ArtType, w, h, l.Fit, l.Position, vg.Color{A: 255})
 		if err != nil {
 			if d.ctx.Err() != nil {
 				return d.ctx.Err()
@@ -51,18 +54,19 @@ func (d *drawing) art(l *layer, box vg.Rect) error {
 		}
 		pic = procedural(d.card.ID, d.card.Seed, w, h, palette)
 	}
-	m, ok := d.tpl.shapes.get(l)
+	m, ok := d.tpl.kept.shapes.Get(l)
 	if !ok {
 		p := &vg.Path{}
 		p.Rectangle(box, l.Radius, l.Radius)
 		m = &shapeMasks{fill: vg.FillMask(p, vg.Identity, vg.NonZero, d.canvas.W, d.canvas.H)}
-		d.tpl.shapes.put(l, m, len(m.fill.Pix)+100)
+		d.tpl.kept.shapes.Put(l, m, len(m.fill.Pix)+100)
 	}
 	mask := m.fill
 	if l.Fill != nil {
 		d.canvas.Paint(mask, d.look.paint(l.Fill, box), nil, d.opacity)
 	}
 	d.canvas.Paint(mask, vg.NewPicture(pic, vg.Translate(math.Floor(box.X), math.Floor(box.Y)), false), nil, d.opacity)
+	d.tpl.kept.release(pic)
 	return nil
 }
 
@@ -72,23 +76,29 @@ func (t *Template) assetImage(ctx context.Context, a *asset, w, h int, fit strin
 	if !ok {
 		return nil, fmt.Errorf("render: image %s was not loaded", a.Digest)
 	}
-	return t.picture(ctx, data, a.Type, w, h, fit, [2]float64{0.5, 0.5}, ink)
+	return t.picture(ctx, data, a.Digest, a.Type, w, h, fit, [2]float64{0.5, 0.5}, ink)
 }
 
-// picture decodes an image and fits it into w by h pixels.
-func (t *Template) picture(ctx context.Context, data []byte, kind string, w, h int, fit string, pos [2]float64, ink vg.Color) (*vg.Canvas, error) {
+// picture decodes an image and fits it into w by h pixels. The caller owns the canvas and should release it. digest is
+// the data's SHA-256, or "" if the caller does not know it.
+func (t *Template) picture(ctx context.Context, data []byte, digest, kind string, w, h int, fit string, pos [2]float64, ink vg.Color) (*vg.Canvas, error) {
 	if w < 1 || h < 1 {
 		return vg.NewCanvas(1, 1), nil
 	}
-	key := pictureKey{sha256.Sum256(data), kind, fit, w, h, pos[0], pos[1], ink}
-	if pic, ok := t.pictures.get(key); ok {
-		return pic, nil
+	if digest == "" {
+		digest = fmt.Sprintf("%x", sha256.Sum256(data))
+	}
+	key := pictureKey{t.id, digest, kind, fit, w, h, pos[0], pos[1], ink}
+	if p, ok := t.kept.pictures.Get(key); ok {
+		pic := t.kept.canvas(w, h)
+		return pic, p.unpack(pic)
 	}
 	pic, err := t.decode(ctx, data, kind, w, h, fit != "contain", pos, ink)
 	if err != nil {
 		return nil, err
 	}
-	t.pictures.put(key, pic, len(pic.Pix))
+	p := pack(pic)
+	t.kept.pictures.Put(key, p, p.size())
 	return pic, nil
 }
 

@@ -1,9 +1,13 @@
 package render
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
+	"image/jpeg"
+	"image/png"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"platform-kit/render/internal/cache"
+	"platform-kit/render/internal/pngenc"
 	"platform-kit/render/internal/vg"
 )
 
@@ -24,15 +30,19 @@ print(json.dumps({"bundle": t.bundle().decode(), "files": {k: base64.b64encode(v
 `
 
 // sampleDeck returns a shipped template, parsed, and the sample deck's cards.
-func sampleDeck(b *testing.B, name string) (parse func() *Template, cards []Card) {
+func sampleDeck(b testing.TB, name string) (parse func() *Template, cards []Card) {
 	b.Helper()
 	const root = "../../.."
 	data := filepath.Join(root, "notebooks", "data")
-	cmd := exec.Command(filepath.Join(root, ".venv", "bin", "python"), "-c", dumpDeck, name, filepath.Join(data, "deck.csv"))
+	python := os.Getenv("PLATFORM_PYTHON") // the checks run by another Python than the checkout's say which
+	if python == "" {
+		python = filepath.Join(root, ".venv", "bin", "python")
+	}
+	cmd := exec.Command(python, "-c", dumpDeck, name, filepath.Join(data, "deck.csv"))
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		b.Fatalf("the benchmark needs the project's own Python, .venv/bin/python: %v", err)
+		b.Fatalf("the benchmark needs the project's Python, %s: %v", python, err)
 	}
 	var dump struct {
 		Bundle string
@@ -81,39 +91,130 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkDeck renders the sample deck with the shipped templates. "new" is a worker's first run,
-// with nothing drawn yet; "warm" has the template's parts and its glyphs but not the cards' art.
-func BenchmarkDeck(b *testing.B) {
+// perCard renders cards b.N times over, the way they are given by pick, and reports the processor time of one.
+func perCard(b *testing.B, tpl *Template, count int, pick func(round, i int) Card) {
+	b.ReportAllocs()
+	b.ResetTimer()
+	before, size := cpu(b), 0
+	for round := range b.N {
+		for i := range count {
+			out, err := tpl.Render(context.Background(), pick(round, i))
+			if err != nil {
+				b.Fatal(err)
+			}
+			size += len(out.PNG)
+		}
+	}
+	b.ReportMetric((cpu(b)-before).Seconds()*1000/float64(b.N*count), "cpu-ms/card")
+	b.ReportMetric(float64(size)/float64(b.N*count), "bytes/card")
+}
+
+// BenchmarkCard renders the sample deck with the shipped templates. "new art" has the template's parts and its
+// glyphs but none of the art; "known art" has drawn all art before, on cards with other words.
+func BenchmarkCard(b *testing.B) {
 	for _, name := range []string{"classic", "minimal"} {
 		parse, cards := sampleDeck(b, name)
-		run := func(b *testing.B, tpl *Template) {
+		swapped := func(round, i int) Card {
+			c, other := cards[i], &cards[(i+round+1)%len(cards)]
+			c.Art, c.ArtType = other.Art, other.ArtType
+			return c
+		}
+		tpl := parse()
+		tpl.kept = newKept()
+		tpl.type_.kept = tpl.kept
+		all := func() {
 			for i := range cards {
-				out, err := tpl.Render(context.Background(), cards[i])
-				if err != nil {
+				if _, err := tpl.Render(context.Background(), cards[i]); err != nil {
 					b.Fatal(err)
 				}
-				_ = out
 			}
 		}
-		b.Run(name+"/new", func(b *testing.B) {
-			b.ReportAllocs()
-			before := cpu(b)
-			for range b.N {
-				run(b, parse())
-			}
-			b.ReportMetric((cpu(b)-before).Seconds()*1000/float64(b.N*len(cards)), "cpu-ms/card")
+		all()
+		b.Run(name+"/new art", func(b *testing.B) {
+			perCard(b, tpl, len(cards), func(round, i int) Card {
+				if i == 0 { // forget art, drawn and compressed
+					tpl.kept.pictures = cache.New[pictureKey, *packed](picturesLimit)
+					tpl.kept.png = pngenc.New(bandsLimit)
+				}
+				return swapped(round, i)
+			})
 		})
-		b.Run(name+"/warm", func(b *testing.B) {
-			tpl := parse()
-			run(b, tpl)
+		for range 2 { // a band is remembered when it comes a second time
+			all()
+		}
+		b.Run(name+"/known art", func(b *testing.B) {
+			perCard(b, tpl, len(cards), swapped)
+		})
+	}
+}
+
+// BenchmarkArt draws one picture of each type that is new on every card.
+func BenchmarkArt(b *testing.B) {
+	parse, cards := sampleDeck(b, "classic")
+	tpl := parse()
+	c := cards[0]
+	picture, err := tpl.decode(context.Background(), c.Art, c.ArtType, 1284, 948, true, [2]float64{0.5, 0.4}, vg.Color{A: 255})
+	if err != nil {
+		b.Fatal(err)
+	}
+	var asPNG, asJPEG bytes.Buffer
+	if err := errors.Join(png.Encode(&asPNG, picture.Image()), jpeg.Encode(&asJPEG, picture.Image(), &jpeg.Options{Quality: 90})); err != nil {
+		b.Fatal(err)
+	}
+	for kind, data := range map[string][]byte{"svg": c.Art, "png": asPNG.Bytes(), "jpeg": asJPEG.Bytes()} {
+		b.Run(kind, func(b *testing.B) {
 			b.ReportAllocs()
-			b.ResetTimer()
 			before := cpu(b)
 			for range b.N {
-				tpl.pictures = newCache[pictureKey, *vg.Canvas](picturesLimit)
-				run(b, tpl)
+				if _, err := tpl.decode(context.Background(), data, kind, 642, 474, true, [2]float64{0.5, 0.4}, vg.Color{A: 255}); err != nil {
+					b.Fatal(err)
+				}
 			}
-			b.ReportMetric((cpu(b)-before).Seconds()*1000/float64(b.N*len(cards)), "cpu-ms/card")
+			b.ReportMetric((cpu(b)-before).Seconds()*1000/float64(b.N), "cpu-ms")
+		})
+	}
+}
+
+// BenchmarkEncode writes cards of the sample deck: with nothing remembered, with everything, and by image/png.
+func BenchmarkEncode(b *testing.B) {
+	parse, cards := sampleDeck(b, "classic")
+	tpl := parse()
+	var pictures []*vg.Canvas
+	for i := 0; i < len(cards); i += 10 {
+		img, err := png.Decode(bytes.NewReader(render(b, tpl, cards[i]).PNG))
+		if err != nil {
+			b.Fatal(err)
+		}
+		pictures = append(pictures, vg.FromImage(img))
+	}
+	known := pngenc.New(64 << 20)
+	for range 2 {
+		for _, p := range pictures {
+			known.Encode(p.Pix, p.W, p.H, 300)
+		}
+	}
+	for name, encode := range map[string]func(p *vg.Canvas) int{
+		"new": func() func(p *vg.Canvas) int {
+			e := pngenc.New(0)
+			return func(p *vg.Canvas) int { return len(e.Encode(p.Pix, p.W, p.H, 300)) }
+		}(),
+		"known": func(p *vg.Canvas) int { return len(known.Encode(p.Pix, p.W, p.H, 300)) },
+		"image-png": func(p *vg.Canvas) int {
+			var out bytes.Buffer
+			if err := png.Encode(&out, p.Image()); err != nil {
+				b.Fatal(err)
+			}
+			return out.Len()
+		},
+	} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			before, size := cpu(b), 0
+			for i := range b.N {
+				size += encode(pictures[i%len(pictures)])
+			}
+			b.ReportMetric((cpu(b)-before).Seconds()*1000/float64(b.N), "cpu-ms")
+			b.ReportMetric(float64(size)/float64(b.N), "bytes")
 		})
 	}
 }

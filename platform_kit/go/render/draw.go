@@ -50,13 +50,9 @@ func segments(layers []*layer) []segment {
 	return out
 }
 
-// sheet is a drawn static segment.
-type sheet struct {
-	canvas *vg.Canvas
-	x, y   int
-}
-
+// sheetKey names a static segment: the styles that its colours depend on, and which of its layers are shown.
 type sheetKey struct {
+	template    templateID
 	segment     int
 	look, shown string
 }
@@ -64,7 +60,6 @@ type sheetKey struct {
 // run draws the whole card. Layers that show nothing of the card itself are
 // drawn once per style and then put on top as a whole.
 func (d *drawing) run() error {
-	w, h := d.tpl.bundle.Width, d.tpl.bundle.Height
 	for i, seg := range d.tpl.segments {
 		if !seg.static {
 			if d.canvas == nil {
@@ -79,15 +74,14 @@ func (d *drawing) run() error {
 		if err != nil {
 			return err
 		}
-		if d.canvas == nil && s.canvas.W == w && s.canvas.H == h {
-			d.canvas = d.tpl.canvas()
-			copy(d.canvas.Pix, s.canvas.Pix)
-			continue
-		}
-		if d.canvas == nil {
+		switch {
+		case d.canvas != nil:
+		case s.Covers():
+			d.canvas = d.tpl.kept.canvas(d.tpl.bundle.Width, d.tpl.bundle.Height)
+		default:
 			d.canvas = d.tpl.blank()
 		}
-		d.canvas.Draw(s.canvas, s.x, s.y, nil, 1)
+		d.canvas.Stamp(s)
 	}
 	if d.canvas == nil {
 		d.canvas = d.tpl.blank()
@@ -95,23 +89,11 @@ func (d *drawing) run() error {
 	return nil
 }
 
-// canvas returns a canvas of a card's size, with anything on it.
-func (t *Template) canvas() *vg.Canvas {
-	if c, ok := t.spare.Get().(*vg.Canvas); ok {
-		return c
-	}
-	return vg.NewCanvas(t.bundle.Width, t.bundle.Height)
-}
-
 // blank returns a transparent canvas of a card's size.
-func (t *Template) blank() *vg.Canvas {
-	c := t.canvas()
-	clear(c.Pix)
-	return c
-}
+func (t *Template) blank() *vg.Canvas { return t.kept.blank(t.bundle.Width, t.bundle.Height) }
 
 // sheet returns a static segment, drawn for the card's look.
-func (d *drawing) sheet(i int, seg segment) (*sheet, error) {
+func (d *drawing) sheet(i int, seg segment) (*vg.Sprite, error) {
 	var shown strings.Builder
 	for _, l := range seg.layers {
 		d.shown(l, &shown)
@@ -121,21 +103,21 @@ func (d *drawing) sheet(i int, seg segment) (*sheet, error) {
 		chosen.WriteString(d.look.keys[k])
 		chosen.WriteByte(0)
 	}
-	key := sheetKey{i, chosen.String(), shown.String()}
-	if s, ok := d.tpl.sheets.get(key); ok {
+	key := sheetKey{d.tpl.id, i, chosen.String(), shown.String()}
+	if s, ok := d.tpl.kept.sheets.Get(key); ok {
 		return s, nil
 	}
 	outer := d.canvas
 	d.canvas = d.tpl.blank()
 	err := d.layers(seg.layers)
-	s := &sheet{}
-	s.canvas, s.x, s.y = d.canvas.Crop()
-	d.tpl.spare.Put(d.canvas)
+	drawn := d.canvas
 	d.canvas = outer
 	if err != nil {
 		return nil, err
 	}
-	d.tpl.sheets.put(key, s, len(s.canvas.Pix)+100)
+	s := vg.NewSprite(drawn)
+	d.tpl.kept.release(drawn)
+	d.tpl.kept.sheets.Put(key, s, s.Bytes())
 	return s, nil
 }
 
@@ -209,6 +191,7 @@ func (d *drawing) layer(l *layer) error {
 			return err
 		}
 		d.canvas.Draw(pic, int(box.X+0.5), int(box.Y+0.5), nil, d.opacity)
+		d.tpl.kept.release(pic)
 	}
 	return nil
 }
@@ -224,7 +207,7 @@ func (d *drawing) inkOf(l *layer) vg.Color {
 type shapeMasks struct{ fill, stroke, shadow *vg.Mask }
 
 func (d *drawing) shape(l *layer, box vg.Rect) {
-	m, ok := d.tpl.shapes.get(l)
+	m, ok := d.tpl.kept.shapes.Get(l)
 	if !ok {
 		p := layerPath(l, box)
 		m = &shapeMasks{}
@@ -245,7 +228,7 @@ func (d *drawing) shape(l *layer, box vg.Rect) {
 				size += len(k.Pix)
 			}
 		}
-		d.tpl.shapes.put(l, m, size+100)
+		d.tpl.kept.shapes.Put(l, m, size+100)
 	}
 	if m.shadow != nil {
 		d.canvas.Paint(m.shadow, vg.Solid(d.look.must(l.Shadow.Color)), nil, d.opacity)

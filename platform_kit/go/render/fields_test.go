@@ -105,10 +105,7 @@ func TestPNGHoldsThePixels(t *testing.T) {
 				c.Pix[i] = uint8(r.IntN(256))
 			}
 		}
-		data, err := encodePNG(c, 300)
-		if err != nil {
-			t.Fatal(err)
-		}
+		data := shared.png.Encode(c.Pix, c.W, c.H, 300)
 		img, err := png.Decode(bytes.NewReader(data))
 		if err != nil {
 			t.Fatalf("width %d: %v", w, err)

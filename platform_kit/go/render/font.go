@@ -124,14 +124,19 @@ type shapeKey struct {
 	lang, text   string
 }
 
+// runKey names a shaped text of a template.
+type runKey struct {
+	template templateID
+	shapeKey
+}
+
 // typesetter shapes text with a template's fonts.
 type typesetter struct {
 	families map[string]*family
 	fallback []*typeface
 	shapers  sync.Pool
-	runs     *cache[shapeKey, *shapedRun]
-	outlines *cache[outlineKey, *vg.Path]
-	masks    *cache[maskKey, *vg.Mask]
+	template templateID
+	kept     *kept
 }
 
 // shaper is what one goroutine at a time needs.
@@ -152,13 +157,8 @@ func (s *shaper) face(t *typeface) (*font.Face, error) {
 	return s.faces[t], nil
 }
 
-func newTypesetter(b *bundle, fetch func(string) ([]byte, error)) *typesetter {
-	ts := &typesetter{
-		families: map[string]*family{},
-		runs:     newCache[shapeKey, *shapedRun](4 << 20),
-		outlines: newCache[outlineKey, *vg.Path](16 << 20),
-		masks:    newCache[maskKey, *vg.Mask](32 << 20),
-	}
+func newTypesetter(b *bundle, fetch func(string) ([]byte, error), id templateID, keep *kept) *typesetter {
+	ts := &typesetter{families: map[string]*family{}, template: id, kept: keep}
 	ts.shapers.New = func() any { return &shaper{faces: map[*typeface]*font.Face{}} }
 	known := map[string]*typeface{}
 	get := func(digest string) *typeface {
@@ -210,7 +210,7 @@ func (s *shaper) choose(chain []*typeface, cluster []rune) (*typeface, error) {
 
 // shape shapes text that has no line break inside and one direction.
 func (ts *typesetter) shape(key shapeKey) (*shapedRun, error) {
-	if run, ok := ts.runs.get(key); ok {
+	if run, ok := ts.kept.runs.Get(runKey{ts.template, key}); ok {
 		return run, nil
 	}
 	s := ts.shapers.Get().(*shaper)
@@ -219,7 +219,7 @@ func (ts *typesetter) shape(key shapeKey) (*shapedRun, error) {
 		return nil, err
 	}
 	ts.shapers.Put(s) // not after a panic: its state may be damaged
-	ts.runs.put(key, run, 64*len(run.glyphs)+2*len(key.text)+100)
+	ts.kept.runs.Put(runKey{ts.template, key}, run, 64*len(run.glyphs)+2*len(key.text)+100)
 	return run, nil
 }
 
@@ -320,8 +320,9 @@ var features = []shaping.FontFeature{
 
 // outlineKey names a glyph of a template.
 type outlineKey struct {
-	face int
-	gid  font.GID
+	template templateID
+	face     int
+	gid      font.GID
 }
 
 // outline returns a glyph's path, one em high, y running down.
@@ -329,8 +330,8 @@ func (ts *typesetter) outline(g *glyph) (*vg.Path, error) {
 	if g.missing {
 		return missingMark, nil
 	}
-	key := outlineKey{g.face.index, g.gid}
-	if p, ok := ts.outlines.get(key); ok {
+	key := outlineKey{ts.template, g.face.index, g.gid}
+	if p, ok := ts.kept.outlines.Get(key); ok {
 		return p, nil
 	}
 	s := ts.shapers.Get().(*shaper)
@@ -366,7 +367,7 @@ func (ts *typesetter) outline(g *glyph) (*vg.Path, error) {
 		}
 	}
 	ts.shapers.Put(s)
-	ts.outlines.put(key, p, 24*p.Len()+200)
+	ts.kept.outlines.Put(key, p, 24*p.Len()+200)
 	return p, nil
 }
 

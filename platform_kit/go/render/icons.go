@@ -251,6 +251,7 @@ func (d *drawing) icon(ic *icon, color string, r vg.Rect) error {
 			return err
 		}
 		d.canvas.Draw(pic, int(math.Round(inner.X)), int(math.Round(inner.Y)), nil, d.opacity)
+		d.tpl.kept.release(pic)
 	case ic.path != nil:
 		m := vg.Translate(inner.X, inner.Y).Mul(vg.Scale(inner.W/100, inner.H/100))
 		d.canvas.Fill(ic.path, m, vg.NonZero, vg.Solid(ink), nil, d.opacity)

@@ -7,17 +7,9 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"platform-kit/render/internal/vg"
-)
-
-// Memory a template may keep, in bytes.
-const (
-	sheetsLimit   = 96 << 20
-	picturesLimit = 96 << 20
-	shapesLimit   = 32 << 20
 )
 
 // Template draws cards of one design. It is safe for concurrent use.
@@ -26,11 +18,9 @@ type Template struct {
 	segments []segment
 	type_    *typesetter
 	assets   map[string][]byte
-	sheets   *cache[sheetKey, *sheet]
-	pictures *cache[pictureKey, *vg.Canvas]
-	shapes   *cache[*layer, *shapeMasks]
-	spare    sync.Pool // of *vg.Canvas, of cards that are done
-	names    []string  // of the font families, sorted
+	names    []string // of the font families, sorted
+	id       templateID
+	kept     *kept
 }
 
 // Parse makes a template from its bundle. fetch returns the file with a given
@@ -38,6 +28,10 @@ type Template struct {
 // called until the template is no longer used, because a font is fetched when
 // a card first needs it. fetch's errors are returned wrapped.
 func Parse(data []byte, fetch func(digest string) ([]byte, error)) (*Template, error) {
+	return parseWith(data, fetch, shared)
+}
+
+func parseWith(data []byte, fetch func(digest string) ([]byte, error), keep *kept) (*Template, error) {
 	b, err := parseBundle(data)
 	if err != nil {
 		return nil, fmt.Errorf("render: template: %w", err)
@@ -46,12 +40,9 @@ func Parse(data []byte, fetch func(digest string) ([]byte, error)) (*Template, e
 		return nil, fmt.Errorf("render: template %s: %w", b.Name, err)
 	}
 	t := &Template{
-		bundle: b, type_: newTypesetter(b, fetch), assets: map[string][]byte{},
-		sheets:   newCache[sheetKey, *sheet](sheetsLimit),
-		segments: segments(b.Layers),
-		pictures: newCache[pictureKey, *vg.Canvas](picturesLimit),
-		shapes:   newCache[*layer, *shapeMasks](shapesLimit),
+		bundle: b, assets: map[string][]byte{}, segments: segments(b.Layers), id: newTemplateID(), kept: keep,
 	}
+	t.type_ = newTypesetter(b, fetch, t.id, keep)
 	for i := range t.segments {
 		if seg := &t.segments[i]; seg.static {
 			seg.styles = b.stylesOf(seg.layers)
@@ -133,13 +124,10 @@ func (t *Template) Render(ctx context.Context, card Card) (out *Output, err erro
 		d.warn("%s", missingWarning(d.missing))
 	}
 	drawn := time.Now()
-	data, err := encodePNG(d.canvas, t.bundle.DPI)
-	if err != nil {
-		return nil, fmt.Errorf("render: card %q: %w", card.ID, err)
-	}
-	defer t.spare.Put(d.canvas)
+	data := t.kept.png.Encode(d.canvas.Pix, d.canvas.W, d.canvas.H, t.bundle.DPI)
+	t.kept.release(d.canvas)
 	return &Output{
-		PNG: data, Width: d.canvas.W, Height: d.canvas.H, Warnings: d.warnings,
+		PNG: data, Width: t.bundle.Width, Height: t.bundle.Height, Warnings: d.warnings,
 		Draw: drawn.Sub(started), Encode: time.Since(drawn),
 	}, nil
 }

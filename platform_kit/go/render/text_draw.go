@@ -13,13 +13,14 @@ import (
 
 // maskKey names a glyph at a size and a position between pixels.
 type maskKey struct {
-	face    int
-	gid     font.GID
-	size    int // in 1/64 pixels
-	sub     uint8
-	outline int // width in 1/64 pixels
-	fake    bool
-	missing bool
+	template templateID
+	face     int
+	gid      font.GID
+	size     int // in 1/64 pixels
+	sub      uint8
+	outline  int // width in 1/64 pixels
+	fake     bool
+	missing  bool
 }
 
 // subpixels is how many positions between two pixels are told apart.
@@ -34,12 +35,12 @@ const maskPad = 2
 // glyphMask returns a glyph's coverage with the origin at the mask's (0, 0).
 func (ts *typesetter) glyphMask(g *glyph, size float64, sub uint8, outline float64) (*vg.Mask, error) {
 	size *= g.scale
-	key := maskKey{gid: g.gid, size: int(math.Round(size * 64)), sub: sub,
+	key := maskKey{template: ts.template, gid: g.gid, size: int(math.Round(size * 64)), sub: sub,
 		outline: int(math.Round(outline * 64)), fake: g.fake, missing: g.missing}
 	if !g.missing {
 		key.face = g.face.index
 	}
-	if m, ok := ts.masks.get(key); ok {
+	if m, ok := ts.kept.masks.Get(key); ok {
 		return m, nil
 	}
 	p, err := ts.outline(g)
@@ -63,7 +64,7 @@ func (ts *typesetter) glyphMask(g *glyph, size float64, sub uint8, outline float
 	}
 	mask.X -= side
 	mask.Y -= side
-	ts.masks.put(key, mask, len(mask.Pix)+100)
+	ts.kept.masks.Put(key, mask, len(mask.Pix)+100)
 	return mask, nil
 }
 

@@ -4,68 +4,50 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"runtime/debug"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// Limits bounds what a worker takes on. The zero value of a field means its default.
+// Limits bounds what a worker takes on.
 type Limits struct {
 	Concurrency     int           // handlers running at once; default GOMAXPROCS
 	Queue           int           // requests waiting for a handler; default 256, more are answered 503 at once
 	MaxRequestBytes int           // default 1 MiB; a larger request is rejected
-	Timeout         time.Duration // of one request, waiting included; default 30 s
+	Timeout         time.Duration // of one request; default 30 s. It waits in the queue as long as its asker does
 	Drain           time.Duration // time to finish what was accepted when the worker is stopped; default 5 s
 }
 
-// answer is called once for each request given to a pool.
-type answer func(Response, error)
-
-type job struct {
-	req    Request
-	expiry time.Time
-	answer answer
-}
+// lastMoment is what running handlers get after the time to finish is over.
+const lastMoment = 100 * time.Millisecond
 
 // pool runs a handler with bounded concurrency and a bounded queue. It knows no transport.
+//
+// A slot runs the handler itself: no goroutine and no channel for a single request. That the asker is answered in
+// time although a handler does not return is up to the job's timer; see job.
 type pool struct {
-	handler  Handler
-	limits   Limits
-	jobs     chan job
-	stopping chan struct{} // closed when what still waits is to be refused
-	done     sync.WaitGroup
+	handler Handler
+	limits  Limits
+	log     *slog.Logger
+	jobs    chan *job
+	slots   []atomic.Pointer[job] // what each slot works on
+	done    sync.WaitGroup
 
 	mu     sync.RWMutex // guards closed and sending on jobs
 	closed bool
 
-	requests, failed, rejected, refused, busyNanos, running atomic.Int64
+	counters
 }
 
-// poolStats is what `nats micro stats` shows as the endpoint's data. micro's own processing time covers only
-// the hand-over to the pool.
-type poolStats struct {
-	Requests     int64   `json:"requests"`
-	Failed       int64   `json:"failed"`
-	Rejected     int64   `json:"rejected"`
-	Refused      int64   `json:"refused"`
-	Running      int64   `json:"running"`
-	Waiting      int     `json:"waiting"`
-	Concurrency  int     `json:"concurrency"`
-	BusySeconds  float64 `json:"busy_seconds"`
-	AverageMilli float64 `json:"average_ms"`
-}
-
-func newPool(handler Handler, limits Limits) *pool {
-	p := &pool{handler: handler, limits: limits, jobs: make(chan job, limits.Queue), stopping: make(chan struct{})}
-	for range limits.Concurrency {
+func newPool(handler Handler, limits Limits, log *slog.Logger) *pool {
+	p := &pool{
+		handler: handler, limits: limits, log: log,
+		jobs: make(chan *job, limits.Queue), slots: make([]atomic.Pointer[job], limits.Concurrency),
+	}
+	for slot := range p.slots {
 		p.done.Add(1)
-		go func() {
-			defer p.done.Done()
-			for j := range p.jobs {
-				p.serve(j)
-			}
-		}()
+		go p.work(&p.slots[slot])
 	}
 	return p
 }
@@ -73,14 +55,13 @@ func newPool(handler Handler, limits Limits) *pool {
 // submit queues a request, or answers it at once if it is too large, the queue is full or the pool is stopping.
 // patience is how long the asker waits; zero means it did not say.
 func (p *pool) submit(req Request, patience time.Duration, reply answer) {
-	p.requests.Add(1)
-	if n := len(req.Data); n > p.limits.MaxRequestBytes {
-		p.rejected.Add(1)
-		reply(Response{}, Reject("", fmt.Sprintf("the request has %d bytes, more than the limit of %d", n, p.limits.MaxRequestBytes)))
+	if len(req.Data) > p.limits.MaxRequestBytes {
+		p.rejectSize(int64(len(req.Data)), reply)
 		return
 	}
+	p.requests.Add(1)
 	limit := p.limits.Timeout
-	if patience > 0 && patience < limit {
+	if patience > 0 {
 		limit = patience
 	}
 	p.mu.RLock()
@@ -89,11 +70,24 @@ func (p *pool) submit(req Request, patience time.Duration, reply answer) {
 		p.refuse(reply, "the worker is stopping")
 		return
 	}
+	p.waiting.Add(1)
+	j := newJob(p, req, limit, reply)
 	select {
-	case p.jobs <- job{req: req, expiry: req.Received.Add(limit), answer: reply}:
+	case p.jobs <- j:
 	default:
-		p.refuse(reply, fmt.Sprintf("the worker is busy: %d requests wait already", p.limits.Queue))
+		j.refuse(fmt.Sprintf("the worker is busy: %d requests wait already", p.limits.Queue))
 	}
+}
+
+// rejectSize answers a request that is larger than the limit, whether or not it was read.
+func (p *pool) rejectSize(size int64, reply answer) {
+	p.requests.Add(1)
+	p.rejected.Add(1)
+	reply(Response{}, errTooLarge(size, p.limits.MaxRequestBytes))
+}
+
+func errTooLarge(size int64, limit int) error {
+	return Reject("", fmt.Sprintf("the request has %d bytes, more than the limit of %d", size, limit))
 }
 
 func (p *pool) refuse(reply answer, why string) {
@@ -101,68 +95,45 @@ func (p *pool) refuse(reply answer, why string) {
 	reply(Response{}, Unavailable(errors.New(why)))
 }
 
+// work is one slot.
+func (p *pool) work(slot *atomic.Pointer[job]) {
+	finished := false
+	defer func() {
+		if !finished {
+			go p.work(slot) // the handler ended the goroutine
+			return
+		}
+		p.done.Done()
+	}()
+	for j := range p.jobs {
+		p.serve(j, slot)
+	}
+	finished = true
+}
+
 // serve answers one queued request. It returns when the handler has, so that a handler that ignores its
 // deadline keeps its slot while the asker is told in time.
-func (p *pool) serve(j job) {
-	select {
-	case <-p.stopping:
-		p.refuse(j.answer, "the worker is stopping")
-		return
-	default:
+func (p *pool) serve(j *job, slot *atomic.Pointer[job]) {
+	if !j.start() {
+		return // answered while it waited
 	}
-	if time.Now().After(j.expiry) {
-		// Nobody waits for this answer any more; the next request is worth more.
-		p.refuse(j.answer, "the request waited longer than its deadline")
-		return
-	}
-	ctx, cancel := context.WithDeadline(context.Background(), j.expiry)
-	defer cancel()
 	p.running.Add(1)
+	slot.Store(j)
 	started := time.Now()
-
-	type result struct {
-		res Response
-		err error
-	}
-	finished := make(chan result, 1)
-	go func() {
-		res, err := call(ctx, p.handler, j.req)
-		finished <- result{res, err}
-	}()
-	var r result
-	select {
-	case r = <-finished:
-		p.count(r.err)
-		j.answer(r.res, r.err)
-	case <-ctx.Done():
-		err := fmt.Errorf("not done within %v: %w", j.expiry.Sub(j.req.Received).Round(time.Millisecond), ctx.Err())
-		p.count(err)
-		j.answer(Response{}, err)
-		<-finished
-	}
-	p.busyNanos.Add(int64(time.Since(started)))
-	p.running.Add(-1)
-}
-
-func (p *pool) count(err error) {
-	var reject *RejectError
-	switch {
-	case err == nil:
-	case errors.As(err, &reject):
-		p.rejected.Add(1)
-	default:
-		p.failed.Add(1)
-	}
-}
-
-// call runs the handler and turns its panic into an error.
-func call(ctx context.Context, handler Handler, req Request) (res Response, err error) {
+	var res Response
+	err := errGoexit
 	defer func() {
 		if value := recover(); value != nil {
-			err = &panicError{value: value, stack: debug.Stack()}
+			err = panicked(value, logPanic(p.log))
 		}
+		j.ctx.end(context.Canceled)
+		slot.Store(nil)
+		p.busyNanos.Add(int64(time.Since(started)))
+		p.served.Add(1)
+		p.running.Add(-1)
+		j.finish(res, err)
 	}()
-	return handler(ctx, req)
+	res, err = p.handler(&j.ctx, j.req)
 }
 
 // stop finishes what was accepted, within limit, and then refuses the rest. It reports whether every handler returned.
@@ -179,32 +150,24 @@ func (p *pool) stop(limit time.Duration) bool {
 		p.done.Wait()
 		close(finished)
 	}()
-	timer := time.NewTimer(limit)
-	defer timer.Stop()
 	select {
 	case <-finished:
 		return true
-	case <-timer.C:
-		close(p.stopping)
+	case <-time.After(limit):
 	}
-	// What waited is refused at once; a running handler gets one last moment.
-	timer.Reset(100 * time.Millisecond)
+	for j := range p.jobs {
+		j.refuse("the worker is stopping")
+	}
+	// A running handler gets one last moment before its asker is told.
 	select {
 	case <-finished:
 		return true
-	case <-timer.C:
-		return false
+	case <-time.After(lastMoment):
 	}
-}
-
-func (p *pool) stats() poolStats {
-	s := poolStats{
-		Requests: p.requests.Load(), Failed: p.failed.Load(), Rejected: p.rejected.Load(), Refused: p.refused.Load(),
-		Running: p.running.Load(), Waiting: len(p.jobs), Concurrency: p.limits.Concurrency,
-		BusySeconds: time.Duration(p.busyNanos.Load()).Seconds(),
+	for slot := range p.slots {
+		if j := p.slots[slot].Load(); j != nil {
+			j.refuse("the worker stopped before the request was done")
+		}
 	}
-	if served := s.Requests - s.Refused - int64(s.Waiting) - s.Running; served > 0 {
-		s.AverageMilli = s.BusySeconds * 1000 / float64(served)
-	}
-	return s
+	return false
 }

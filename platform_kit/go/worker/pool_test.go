@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 	"unicode/utf8"
 )
+
+var discard = slog.New(slog.DiscardHandler)
 
 var testLimits = Limits{Concurrency: 2, Queue: 2, MaxRequestBytes: 100, Timeout: time.Minute, Drain: time.Second}
 
@@ -20,7 +24,7 @@ func ask(p *pool, data string, patience time.Duration) <-chan error {
 }
 
 func codeOf(err error) string {
-	code, _, _ := errorReply(err)
+	code, _, _ := ErrorReply(err)
 	return code
 }
 
@@ -40,7 +44,7 @@ func TestErrorsBecomeCodes(t *testing.T) {
 			panic("boom")
 		}
 		return Response{}, nil
-	}, testLimits)
+	}, testLimits, discard)
 	defer p.stop(time.Second)
 	for data, want := range map[string]string{
 		"reject": CodeRejected, "away": CodeUnavailable, "fail": CodeFailed, "panic": CodeFailed,
@@ -65,7 +69,7 @@ func TestADeafHandlerIsAnsweredForInTimeAndKeepsItsSlot(t *testing.T) {
 	p := newPool(func(context.Context, Request) (Response, error) {
 		<-release
 		return Response{}, nil
-	}, limits)
+	}, limits, discard)
 	first := ask(p, "deaf", 20*time.Millisecond)
 	if err := <-first; !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatalf("got %v, want a passed deadline", err)
@@ -88,7 +92,7 @@ func TestTheQueueIsBounded(t *testing.T) {
 		started <- struct{}{}
 		<-release
 		return Response{}, nil
-	}, testLimits)
+	}, testLimits, discard)
 	var accepted []<-chan error
 	for range 2 {
 		accepted = append(accepted, ask(p, "", 0))
@@ -113,7 +117,7 @@ func TestARequestNobodyWaitsForIsNotWorkedOn(t *testing.T) {
 	p := newPool(func(context.Context, Request) (Response, error) {
 		t.Error("worked on")
 		return Response{}, nil
-	}, testLimits)
+	}, testLimits, discard)
 	answered := make(chan error, 1)
 	p.submit(Request{Received: time.Now().Add(-time.Second)}, time.Millisecond, func(_ Response, err error) { answered <- err })
 	if err := <-answered; codeOf(err) != CodeUnavailable {
@@ -127,7 +131,7 @@ func TestStopFinishesWhatWasAccepted(t *testing.T) {
 	p := newPool(func(context.Context, Request) (Response, error) {
 		<-release
 		return Response{}, nil
-	}, testLimits)
+	}, testLimits, discard)
 	accepted := []<-chan error{ask(p, "", 0), ask(p, "", 0)}
 	stopped := make(chan bool)
 	go func() { stopped <- p.stop(time.Minute) }()
@@ -154,7 +158,7 @@ func TestStopGivesUpOnAHandlerThatHangs(t *testing.T) {
 		started <- struct{}{}
 		<-release
 		return Response{}, nil
-	}, limits)
+	}, limits, discard)
 	hanging := ask(p, "", 0)
 	<-started
 	waiting := ask(p, "", 0)
@@ -162,11 +166,50 @@ func TestStopGivesUpOnAHandlerThatHangs(t *testing.T) {
 		t.Error("stop reports that everything is finished")
 	}
 	close(release)
-	if err := <-hanging; err != nil {
-		t.Error(err)
+	if err := <-hanging; codeOf(err) != CodeUnavailable {
+		t.Errorf("what hung: %v, want code %s", err, CodeUnavailable)
 	}
 	if err := <-waiting; codeOf(err) != CodeUnavailable {
 		t.Errorf("what waited: %v, want code %s", err, CodeUnavailable)
+	}
+}
+
+func TestCountsAddUp(t *testing.T) {
+	deaf := make(chan struct{})
+	limits := testLimits
+	limits.Concurrency, limits.Queue = 1, 1
+	p := newPool(func(_ context.Context, req Request) (Response, error) {
+		switch string(req.Data) {
+		case "reject":
+			return Response{}, Reject("", "no")
+		case "exit":
+			runtime.Goexit()
+		case "deaf":
+			<-deaf
+		}
+		return Response{}, nil
+	}, limits, discard)
+	for _, data := range []string{"fine", "reject", strings.Repeat("x", 101), "exit", "fine"} {
+		<-ask(p, data, 0)
+	}
+	<-ask(p, "deaf", time.Millisecond) // answered for, and in work for ever
+	waits := ask(p, "fine", 20*time.Millisecond)
+	if err := <-ask(p, "fine", 0); codeOf(err) != CodeUnavailable {
+		t.Errorf("above the queue: %v", err)
+	}
+	if err := <-waits; codeOf(err) != CodeUnavailable {
+		t.Errorf("its deadline passed while it waited: %v", err)
+	}
+	// fine twice; the rejection and the large one; exit and deaf; the two refused
+	want := poolStats{Requests: 8, Failed: 2, Rejected: 2, Refused: 2, Running: 1, Concurrency: 1}
+	got := p.stats()
+	got.BusySeconds, got.AverageMilli = 0, 0
+	if got != want {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	close(deaf)
+	if !p.stop(time.Minute) {
+		t.Error("not finished")
 	}
 }
 
@@ -175,7 +218,7 @@ func FuzzErrorReply(f *testing.F) {
 	f.Add("", "")
 	f.Add("\xff", strings.Repeat("日", 2000))
 	f.Fuzz(func(t *testing.T, column, reason string) {
-		code, description, body := errorReply(Reject(column, reason))
+		code, description, body := ErrorReply(Reject(column, reason))
 		if code != CodeRejected || description == "" || strings.ContainsAny(description, "\r\n\x00") || !utf8.ValidString(description) {
 			t.Fatalf("code %q, description %q", code, description)
 		}

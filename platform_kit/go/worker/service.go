@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,16 +24,6 @@ const (
 	queueGroup    = "workers"
 	reconnectWait = 50 * time.Millisecond
 )
-
-// config is everything the command line and the environment say.
-type config struct {
-	name, version string
-	url           string
-	nkeyFile      string
-	credsFile     string
-	instance      string
-	limits        Limits
-}
 
 // connect opens the one connection of the process. Later losses of the server are waited out for ever.
 func connect(c config, log *slog.Logger) (*nats.Conn, error) {
@@ -85,16 +76,64 @@ func logAsyncError(log *slog.Logger) nats.ErrHandler {
 	}
 }
 
-// serve registers the micro service and answers from the pool. It returns once the server knows the subscription.
-func serve(nc *nats.Conn, c config, p *pool, log *slog.Logger) (micro.Service, error) {
+// serve is a worker as a micro service, until the signal.
+func (p *program) serve(ctx context.Context, c config, std streams, log *slog.Logger) int {
+	fail := func(err error) int {
+		fmt.Fprintf(std.err, "%s: %s\n", c.instance, oneLine(err.Error()))
+		return exitStopped
+	}
+	nc, err := connect(c, log)
+	if err != nil {
+		return fail(err)
+	}
+	defer nc.Close()
+	handler, err := p.build(Platform{NATS: nc, Instance: c.instance, Log: log})
+	if err != nil {
+		return fail(err)
+	}
+	pool := newPool(handler, c.limits, log)
+	svc, err := p.register(nc, c, pool, log)
+	if err != nil {
+		pool.stop(0)
+		return fail(err)
+	}
+	log.Info("ready", "subject", "workers."+p.name, "concurrency", c.limits.Concurrency, "pid", os.Getpid())
+
+	closed := make(chan struct{})
+	nc.SetClosedHandler(func(*nats.Conn) { close(closed) })
+	select {
+	case <-ctx.Done():
+	case <-closed:
+		pool.stop(0)
+		return fail(fmt.Errorf("the connection is closed for good: %w", nc.LastError()))
+	}
+
+	// The subscription goes first, so that the queue group's other workers get what comes now.
+	deadline := time.Now().Add(c.limits.Drain)
+	if err := svc.Stop(); err != nil {
+		log.Warn("stopping the service", "error", err)
+	}
+	_ = nc.FlushTimeout(time.Until(deadline)) // what the server sent before it knew is here now
+	clean := pool.stop(time.Until(deadline))
+	_ = nc.FlushTimeout(time.Second)
+	s := pool.stats()
+	log.Info("stopped", "requests", s.Requests, "failed", s.Failed, "rejected", s.Rejected, "refused", s.Refused)
+	if !clean {
+		return fail(fmt.Errorf("a request was still running %v after the signal", c.limits.Drain))
+	}
+	return exitOK
+}
+
+// register adds the micro service and answers from the pool. It returns once the server knows the subscription.
+func (p *program) register(nc *nats.Conn, c config, pool *pool, log *slog.Logger) (micro.Service, error) {
 	svc, err := micro.AddService(nc, micro.Config{
-		Name:        c.name,
-		Version:     c.version,
+		Name:        p.name,
+		Version:     p.version,
 		Description: "worker of the platform kit",
 		QueueGroup:  queueGroup,
-		Metadata:    map[string]string{"instance": c.instance, "pid": strconv.Itoa(os.Getpid())},
+		Metadata:    map[string]string{"instance": c.instance, "pid": strconv.Itoa(os.Getpid()), "build": build},
 		StatsHandler: func(*micro.Endpoint) any {
-			return p.stats()
+			return pool.stats()
 		},
 	})
 	if err != nil {
@@ -105,14 +144,21 @@ func serve(nc *nats.Conn, c config, p *pool, log *slog.Logger) (micro.Service, e
 
 	err = svc.AddEndpoint("default", micro.HandlerFunc(func(req micro.Request) {
 		header := req.Headers()
-		patience, _ := time.ParseDuration(header.Get(TimeoutHeader)) // unreadable is as good as absent
+		var patience time.Duration
+		if text := header.Get(TimeoutHeader); text != "" {
+			patience, _ = time.ParseDuration(text) // unreadable is as good as absent
+		}
 		to := req.Reply()
-		p.submit(
+		silent := showLife(nc, to, header.Get(ProgressHeader))
+		pool.submit(
 			Request{Subject: req.Subject(), Header: header, Data: req.Data(), Received: time.Now()},
 			patience,
-			func(res Response, err error) { respond(nc, to, res, err, log) },
+			func(res Response, err error) {
+				silent()
+				respond(nc, to, res, err, log)
+			},
 		)
-	}), micro.WithEndpointSubject("workers."+c.name))
+	}), micro.WithEndpointSubject("workers."+p.name))
 	if err != nil {
 		return nil, fmt.Errorf("cannot register the endpoint: %w", err)
 	}
@@ -128,10 +174,6 @@ func serve(nc *nats.Conn, c config, p *pool, log *slog.Logger) (micro.Service, e
 
 // respond publishes an answer itself: micro's own Respond is meant for the goroutine of the callback.
 func respond(nc *nats.Conn, to string, res Response, err error, log *slog.Logger) {
-	var panicked *panicError
-	if errors.As(err, &panicked) {
-		log.Error("panic", "value", fmt.Sprint(panicked.value), "stack", string(panicked.stack))
-	}
 	if to == "" {
 		return // published without a reply subject: nobody asks
 	}
@@ -140,7 +182,7 @@ func respond(nc *nats.Conn, to string, res Response, err error, log *slog.Logger
 		err = Reject("", fmt.Sprintf("the answer has %d bytes, more than the server's limit of %d", len(res.Data), nc.MaxPayload()))
 	}
 	if err != nil {
-		code, description, body := errorReply(err)
+		code, description, body := ErrorReply(err)
 		msg.Data = body
 		msg.Header = nats.Header{micro.ErrorCodeHeader: {code}, micro.ErrorHeader: {description}}
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +18,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 	"github.com/nats-io/nkeys"
+
+	"platform-kit/internal/natstest"
 )
 
 // newUser returns a user's public key and a file with its seed.
@@ -54,26 +57,17 @@ func newRoles(t *testing.T) roles {
 // startServer runs a nats-server in this process; port -1 chooses one.
 func startServer(t *testing.T, r roles, port int) *server.Server {
 	t.Helper()
-	s, err := server.NewServer(&server.Options{
-		Host: "127.0.0.1", Port: port, NoSigs: true, NoLog: true,
-		Nkeys: []*server.NkeyUser{
+	return natstest.Start(t, func(o *server.Options) {
+		o.Port = port
+		o.Nkeys = []*server.NkeyUser{
 			{Nkey: r.askerKey},
 			{Nkey: r.workerKey, Permissions: &server.Permissions{
 				Publish:   &server.SubjectPermission{Allow: []string{"cards.images.*"}},
 				Subscribe: &server.SubjectPermission{Allow: []string{"workers.* workers", "$SRV.>", InboxPrefix + ".>"}},
-				Response:  &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute},
+				Response:  &server.ResponsePermission{MaxMsgs: 1000, Expires: time.Minute},
 			}},
-		},
+		}
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the server is not ready")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s
 }
 
 func connectAsker(t *testing.T, s *server.Server, r roles) *nats.Conn {
@@ -82,12 +76,7 @@ func connectAsker(t *testing.T, s *server.Server, r roles) *nats.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(s.ClientURL(), nkey, nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	return nc
+	return natstest.Connect(t, s, nkey, nats.MaxReconnects(-1), nats.ReconnectWait(5*time.Millisecond), nats.ReconnectJitter(0, 0))
 }
 
 // process is a worker's run without a process around it.
@@ -120,6 +109,17 @@ func (w *watched) String() string {
 	return w.text.String()
 }
 
+// runEcho runs handler as the worker echo without a process.
+func runEcho(ctx context.Context, handler Handler, args []string, stderr io.Writer) int {
+	p := newProgram("echo", []Option{Version("1.0.0")})
+	p.handler = handler
+	c, err := p.parse(args, func(string) string { return "" }, stderr)
+	if err != nil {
+		return exitUsage
+	}
+	return p.run(ctx, c, streams{out: io.Discard, err: stderr, log: stderr})
+}
+
 func start(t *testing.T, handler Handler, args ...string) *process {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -128,8 +128,7 @@ func start(t *testing.T, handler Handler, args ...string) *process {
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		setup := func(Platform) (Handler, error) { return handler, nil }
-		p.exit <- run(ctx, "echo", "1.0.0", setup, args, func(string) string { return "" }, p.stderr)
+		p.exit <- runEcho(ctx, handler, args, p.stderr)
 	}()
 	t.Cleanup(func() { cancel(); <-finished })
 	return p
@@ -152,6 +151,8 @@ func echo(_ context.Context, req Request) (Response, error) {
 }
 
 func TestServiceAnswersWithTheLeastPermissions(t *testing.T) {
+	build = "a key" // the linker sets it otherwise
+	defer func() { build = "" }()
 	r := newRoles(t)
 	s := startServer(t, r, -1)
 	p := start(t, echo, "--nats", s.ClientURL(), "--nkey", r.workerSeed, "--instance", "echo-1")
@@ -178,7 +179,8 @@ func TestServiceAnswersWithTheLeastPermissions(t *testing.T) {
 		t.Fatal(err)
 	}
 	var ping micro.Ping
-	if err := json.Unmarshal(pong.Data, &ping); err != nil || ping.Metadata["instance"] != "echo-1" || ping.Metadata["pid"] != strconv.Itoa(os.Getpid()) {
+	if err := json.Unmarshal(pong.Data, &ping); err != nil || ping.Metadata["instance"] != "echo-1" || ping.Metadata["pid"] != strconv.Itoa(os.Getpid()) ||
+		ping.Metadata["build"] != "a key" {
 		t.Errorf("ping %s: %v", pong.Data, err)
 	}
 	answer, err := nc.Request("$SRV.STATS.echo", nil, 5*time.Second)
@@ -280,10 +282,10 @@ func TestCannotStart(t *testing.T) {
 		code int
 		says string
 	}{
-		"nobody listens": {[]string{"--nats", nobody}, exitFailed, "cannot connect to nats://***@127.0.0.1:"},
-		"unknown key":    {[]string{"--nats", s.ClientURL(), "--nkey", stranger}, exitFailed, "Authorization Violation"},
-		"no seed file":   {[]string{"--nats", s.ClientURL(), "--nkey", "/nowhere/seed.nk"}, exitFailed, "/nowhere/seed.nk"},
-		"no creds file":  {[]string{"--nats", s.ClientURL(), "--creds", "/nowhere/user.creds"}, exitFailed, "/nowhere/user.creds"},
+		"nobody listens": {[]string{"--nats", nobody}, exitStopped, "cannot connect to nats://***@127.0.0.1:"},
+		"unknown key":    {[]string{"--nats", s.ClientURL(), "--nkey", stranger}, exitStopped, "Authorization Violation"},
+		"no seed file":   {[]string{"--nats", s.ClientURL(), "--nkey", "/nowhere/seed.nk"}, exitStopped, "/nowhere/seed.nk"},
+		"no creds file":  {[]string{"--nats", s.ClientURL(), "--creds", "/nowhere/user.creds"}, exitStopped, "/nowhere/user.creds"},
 		"no server":      {nil, exitUsage, "PLATFORM_NATS_URL"},
 		"an argument":    {[]string{"--nats", nobody, "more"}, exitUsage, `"more"`},
 		"no room":        {[]string{"--nats", nobody, "--queue", "0"}, exitUsage, "--queue"},
@@ -298,7 +300,7 @@ func TestCannotStart(t *testing.T) {
 			if !strings.Contains(text, c.says) || strings.Contains(text, "secret") {
 				t.Errorf("says %s", text)
 			}
-			if lines := strings.Count(text, "\n"); c.code == exitFailed && lines != 1 {
+			if lines := strings.Count(text, "\n"); c.code == exitStopped && lines != 1 {
 				t.Errorf("%d lines: %s", lines, text)
 			}
 		})
@@ -310,11 +312,13 @@ func TestEnvironmentIsTheDefaultOfFlags(t *testing.T) {
 		"PLATFORM_NATS_URL": "nats://env", "PLATFORM_NKEY_FILE": "env.nk", "PLATFORM_INSTANCE": "env-1",
 	}
 	var stderr bytes.Buffer
-	c, err := parse("echo", "1.0.0", []string{"--instance", "flag-1"}, func(k string) string { return env[k] }, &stderr)
+	p := newProgram("echo", nil)
+	p.handler = echo
+	c, err := p.parse([]string{"--instance", "flag-1"}, func(k string) string { return env[k] }, &stderr)
 	if err != nil || c.url != "nats://env" || c.nkeyFile != "env.nk" || c.instance != "flag-1" {
 		t.Errorf("got %+v, %v", c, err)
 	}
-	c, err = parse("echo", "1.0.0", []string{"--creds", "flag.creds"}, func(k string) string { return env[k] }, &stderr)
+	c, err = p.parse([]string{"--creds", "flag.creds"}, func(k string) string { return env[k] }, &stderr)
 	if err != nil || c.nkeyFile != "" || c.credsFile != "flag.creds" {
 		t.Errorf("got %+v, %v", c, err)
 	}

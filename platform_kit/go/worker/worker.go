@@ -1,28 +1,37 @@
 // Package worker turns one Go function into a worker of the platform.
 //
-// A worker answers requests on the subject workers.<name> as a NATS micro service. All workers of one name form
-// a queue group, so that starting another, on this machine or any other, spreads the load:
-//
 //	func main() {
-//		worker.Main("shout", "1.0.0", func(ctx context.Context, req worker.Request) (worker.Response, error) {
+//		worker.Main("shout", func(ctx context.Context, req worker.Request) (worker.Response, error) {
 //			return worker.Response{Data: bytes.ToUpper(req.Data)}, nil
-//		})
+//		}, worker.Version("1.0.0"))
 //	}
 //
-// The function knows nothing of NATS: it gets bytes and returns bytes. How an error is answered decides what the
-// pipeline does with the message:
+// The function gets bytes and returns bytes, and knows nothing of how they travel. The same binary answers in
+// four ways, and package worker/processor adds a fifth:
+//
+//	shout [serve]     a NATS micro service on the subject workers.shout; all of one name form a queue group, so
+//	                  that starting another, on this machine or any other, spreads the load
+//	shout subprocess  frames on stdin and stdout, for Wombat's processor "subprocess"
+//	shout command     one message on stdin, the answer on stdout, for Wombat's processor "command" and for shells
+//	shout describe    one line of JSON that says what this binary is
+//	in Wombat itself  processor.MustRegister("shout", ...) makes the processor worker_shout
+//
+// Everywhere a request has a deadline and a limit of size, a bounded number of handlers run at once, a panic is an
+// error reply, and an asker is answered in time even if the handler never returns. On SIGTERM what was accepted is
+// finished first.
+//
+// How an error is answered decides what the pipeline does with the message:
 //
 //	Reject(column, reason)   422  the message's own fault: rejected, never tried again
 //	Unavailable(err)         503  something the worker needs is away: tried again until it is back
 //	a passed deadline        504  tried again, a bounded number of times
 //	any other error, a panic 500  tried again, a bounded number of times
+//
+// What a handler prints goes to the worker's log and never between the answers.
 package worker
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
-	"fmt"
 	"log/slog"
 	"time"
 
@@ -31,15 +40,15 @@ import (
 
 // Request is what a handler is given.
 type Request struct {
-	Subject  string
-	Header   map[string][]string
-	Data     []byte // valid only until the handler returns
+	Subject  string              // of the NATS message; "" where there is none
+	Header   map[string][]string // of the NATS message, or the metadata in Wombat; may be nil
+	Data     []byte              // may be kept and given back, must not be changed
 	Received time.Time
 }
 
 // Response is what a handler gives back.
 type Response struct {
-	Header map[string][]string
+	Header map[string][]string // lost by the transports subprocess and command, which have no room for it
 	Data   []byte
 }
 
@@ -49,96 +58,12 @@ type Handler func(ctx context.Context, req Request) (Response, error)
 
 // Platform is what a handler with needs of its own is built from; see [MainWith].
 type Platform struct {
-	NATS     *nats.Conn // reconnects endlessly; do not close it
-	Instance string     // this process's name, e.g. "card-renderer-1"
+	// NATS reconnects endlessly; do not close it. It is nil in a subprocess or a command that was given no
+	// address: a setup that cannot do without returns an error then.
+	NATS     *nats.Conn
+	Instance string // this process's name, e.g. "card-renderer-1"
 	Log      *slog.Logger
 }
 
-// Setup builds a handler once the worker is connected. It delays readiness, so it should do no slow work.
+// Setup builds a handler, once, before the first request. It delays readiness, so it should do no slow work.
 type Setup func(p Platform) (Handler, error)
-
-// Codes of error replies, in the header Nats-Service-Error-Code.
-const (
-	CodeRejected    = "422"
-	CodeFailed      = "500"
-	CodeUnavailable = "503"
-	CodeDeadline    = "504"
-)
-
-// RejectError is a permanent failure: the same request will fail the same way for ever.
-type RejectError struct {
-	Column string // the part of the message at fault, or ""
-	Reason string
-}
-
-// Reject returns a permanent failure. column names the part of the message at fault, or is "".
-func Reject(column, reason string) error { return &RejectError{Column: column, Reason: reason} }
-
-func (e *RejectError) Error() string {
-	if e.Column == "" {
-		return e.Reason
-	}
-	return e.Column + ": " + e.Reason
-}
-
-// UnavailableError is a failure of something the worker needs, and that will come back.
-type UnavailableError struct{ Err error }
-
-// Unavailable returns a transient failure, for which no message is ever given up.
-func Unavailable(err error) error { return &UnavailableError{Err: err} }
-
-func (e *UnavailableError) Error() string { return e.Err.Error() }
-func (e *UnavailableError) Unwrap() error { return e.Err }
-
-// panicError is a handler's panic as an error.
-type panicError struct {
-	value any
-	stack []byte
-}
-
-func (e *panicError) Error() string { return fmt.Sprintf("the handler panicked: %v", e.value) }
-
-// errorReply says how an error is answered: code, description and JSON body.
-func errorReply(err error) (code, description string, body []byte) {
-	var reject *RejectError
-	var unavailable *UnavailableError
-	var column any
-	switch {
-	case errors.As(err, &reject):
-		code, description = CodeRejected, reject.Reason
-		if reject.Column != "" {
-			column = reject.Column
-		}
-	case errors.As(err, &unavailable):
-		code, description = CodeUnavailable, err.Error()
-	case errors.Is(err, context.DeadlineExceeded):
-		code, description = CodeDeadline, err.Error()
-	default:
-		code, description = CodeFailed, err.Error()
-	}
-	description = oneLine(description)
-	// Strings and nil always marshal.
-	body, _ = json.Marshal(map[string]any{"column": column, "reason": description})
-	return code, description, body
-}
-
-const maxDescription = 1000
-
-// oneLine makes text safe for a message header: no control characters, valid UTF-8, not long, not empty.
-func oneLine(text string) string {
-	out := make([]rune, 0, min(len(text), maxDescription))
-	for _, r := range text {
-		if len(out) == maxDescription {
-			out = append(out, '…')
-			break
-		}
-		if r < ' ' || r == 0x7f {
-			r = ' '
-		}
-		out = append(out, r)
-	}
-	if len(out) == 0 {
-		return "no reason given"
-	}
-	return string(out)
-}

@@ -52,7 +52,8 @@ func (r *renderer) handle(ctx context.Context, in worker.Request) (worker.Respon
 	if err != nil {
 		return worker.Response{}, err
 	}
-	card := render.Card{ID: req.ID, Fields: req.Card, Derived: req.Derived, ArtType: req.ArtType, Seed: req.Seed}
+	card := render.Card{ID: req.ID, Fields: req.Card, Derived: req.Derived,
+		ArtType: req.ArtType, ArtDigest: req.Art, Seed: req.Seed}
 	if req.Art != "" {
 		if card.Art, err = r.templates.assets.Get(ctx, req.Art); err != nil {
 			return worker.Response{}, assetError("art", "art", err)

@@ -5,6 +5,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/nats-io/nats.go/jetstream"
 
 	"platform-kit/assets"
@@ -16,11 +18,14 @@ const (
 	version = "0.1.0"
 
 	// assetBudget bounds the art and fonts kept in memory.
-	assetBudget = 96 << 20
+	assetBudget = 32 << 20
 )
 
 func main() {
-	worker.MainWith(name, version, func(p worker.Platform) (worker.Handler, error) {
+	worker.MainWith(name, func(p worker.Platform) (worker.Handler, error) {
+		if p.NATS == nil {
+			return nil, errors.New("templates and pictures are kept in NATS: give --nats URL or set PLATFORM_NATS_URL")
+		}
 		js, err := jetstream.New(p.NATS)
 		if err != nil {
 			return nil, err
@@ -31,5 +36,5 @@ func main() {
 			images:    imageStream{js},
 		}
 		return r.handle, nil
-	})
+	}, worker.Version(version))
 }

@@ -16,18 +16,7 @@ type rule struct {
 // parseSheet reads the simple selectors of a style sheet: tag, .class, #id
 // and their combinations. Rules with other selectors are left out.
 func parseSheet(css string) []rule {
-	for {
-		i := strings.Index(css, "/*")
-		if i < 0 {
-			break
-		}
-		j := strings.Index(css[i+2:], "*/")
-		if j < 0 {
-			css = css[:i]
-			break
-		}
-		css = css[:i] + " " + css[i+2+j+2:]
-	}
+	css = withoutComments(css)
 	var rules []rule
 	for len(rules) < 5000 {
 		open := strings.IndexByte(css, '{')
@@ -50,6 +39,19 @@ func parseSheet(css string) []rule {
 	}
 	slices.SortStableFunc(rules, func(a, b rule) int { return a.weight - b.weight })
 	return rules
+}
+
+func withoutComments(css string) string {
+	var out strings.Builder
+	for {
+		before, rest, commented := strings.Cut(css, "/*")
+		out.WriteString(before)
+		if !commented {
+			return out.String()
+		}
+		out.WriteByte(' ')
+		_, css, _ = strings.Cut(rest, "*/")
+	}
 }
 
 func parseSelector(s string) (rule, bool) {

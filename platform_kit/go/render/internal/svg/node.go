@@ -18,6 +18,8 @@ const (
 	MaxBytes = 8 << 20
 	maxDepth = 100
 	maxNodes = 100_000
+	// maxMatches bounds how often a rule of the style sheet is held against an element.
+	maxMatches = 10_000_000
 )
 
 // Error says what about a document cannot be drawn.
@@ -114,7 +116,11 @@ func parse(data []byte) (*document, error) {
 	if doc.root == nil || doc.root.tag != "svg" {
 		return nil, fail("not an SVG: there is no <svg> element")
 	}
-	applyStyles(doc.root, parseSheet(sheet.String()))
+	rules := parseSheet(sheet.String())
+	if len(rules)*count > maxMatches {
+		return nil, fail("an SVG of %d elements and %d style rules takes too much work", count, len(rules))
+	}
+	applyStyles(doc.root, rules)
 	return doc, nil
 }
 

@@ -79,6 +79,9 @@ func (r *renderer) gradient(n *node, s *state, bounds vg.Rect) vg.Paint {
 	chain := r.chain(n)
 	var stops []vg.Stop
 	for _, c := range chain {
+		if !r.spend(400 * len(c.children)) { // reading a stop takes as long as that many pixels
+			return nil
+		}
 		for _, st := range c.children {
 			if st.tag != "stop" {
 				continue
@@ -148,6 +151,11 @@ func (r *renderer) pattern(n *node, s *state, bounds vg.Rect) vg.Paint {
 		return nil
 	}
 	scale := math.Max(m.Mean(), 1e-6)
+	// A pixel of a pattern takes longer than one of a colour.
+	size := s.m.Mean()
+	if !r.spend(8 * int(math.Min(bounds.W*size*bounds.H*size, float64(r.canvas.W*r.canvas.H)))) {
+		return nil
+	}
 	pw := int(math.Ceil(math.Min(tile.W*scale, float64(r.canvas.W*2))))
 	ph := int(math.Ceil(math.Min(tile.H*scale, float64(r.canvas.H*2))))
 	if pw < 1 || ph < 1 || !r.spend(pw*ph) {

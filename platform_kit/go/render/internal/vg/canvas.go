@@ -144,10 +144,27 @@ func (b *brush) blend(x, y int, cover []uint8) {
 		}
 		return
 	}
+	if p, ok := b.paint.(*Picture); ok && b.opacity == 255 {
+		if from := p.pixels(x, y, len(cover)); from != nil {
+			through(dst, from, cover)
+			return
+		}
+	}
 	row := b.row[:len(cover)]
 	b.paint.row(x, y, row)
-	for i, a := range cover {
-		s := row[i]
+	for i := 0; i < len(cover); i++ {
+		if n := i + 8; n <= len(cover) && b.opacity == 255 {
+			switch binary.LittleEndian.Uint64(cover[i:]) {
+			case 0:
+				i += 7
+				continue
+			case math.MaxUint64:
+				put(dst[4*i:4*n:4*n], row[i:n:n])
+				i += 7
+				continue
+			}
+		}
+		a, s := cover[i], row[i]
 		if a == 0 || s == 0 {
 			continue
 		}
@@ -162,7 +179,7 @@ func (b *brush) blend(x, y int, cover []uint8) {
 	}
 }
 
-// whole puts the same colour on pixels; rest is what its alpha leaves.
+// whole puts the same colour on an even number of pixels; rest is what its alpha leaves.
 func whole(dst []uint8, color premul, rest uint32) {
 	if rest == 0 {
 		for ; len(dst) >= 8; dst = dst[8:] {
@@ -170,8 +187,47 @@ func whole(dst []uint8, color premul, rest uint32) {
 		}
 		return
 	}
-	for ; len(dst) >= 4; dst = dst[4:] {
-		binary.LittleEndian.PutUint32(dst, uint32(color+premul(binary.LittleEndian.Uint32(dst)).scale(rest)))
+	two := uint64(color)<<32 | uint64(color)
+	for ; len(dst) >= 8; dst = dst[8:] {
+		binary.LittleEndian.PutUint64(dst, two+scale2(binary.LittleEndian.Uint64(dst), rest))
+	}
+}
+
+// through blends pixels over others through a row of coverage.
+func through(dst, from, cover []uint8) {
+	for i := 0; i < len(cover); {
+		j := i
+		for j+8 <= len(cover) && binary.LittleEndian.Uint64(cover[j:]) == math.MaxUint64 {
+			j += 8
+		}
+		if j > i {
+			over(dst[4*i:4*j], from[4*i:4*j])
+			i = j
+			continue
+		}
+		if a := cover[i]; a != 0 {
+			p := dst[4*i : 4*i+4 : 4*i+4]
+			s := premul(binary.LittleEndian.Uint32(from[4*i:])).scale(uint32(a))
+			binary.LittleEndian.PutUint32(p, uint32(premul(binary.LittleEndian.Uint32(p)).over(s)))
+		}
+		i++
+	}
+}
+
+// put blends colours over pixels, an even number of them.
+func put(dst []uint8, colors []premul) {
+	for len(colors) >= 2 && len(dst) >= 8 {
+		a, b := colors[0], colors[1]
+		two := uint64(a) | uint64(b)<<32
+		switch alpha := a.alpha(); {
+		case alpha != b.alpha():
+			under := binary.LittleEndian.Uint64(dst)
+			two = uint64(premul(under).over(a)) | uint64(premul(under>>32).over(b))<<32
+		case alpha != 255:
+			two += scale2(binary.LittleEndian.Uint64(dst), 255-alpha)
+		}
+		binary.LittleEndian.PutUint64(dst, two)
+		colors, dst = colors[2:], dst[8:]
 	}
 }
 
@@ -222,24 +278,14 @@ func (c *Canvas) Cover(paint Paint) {
 	}
 }
 
-// Crop returns the part of the canvas that is not transparent, and its place.
-func (c *Canvas) Crop() (part *Canvas, x, y int) {
-	x0, y0, x1, y1 := c.W, c.H, 0, 0
-	for y := range c.H {
-		for x := range c.W {
-			if c.Pix[4*(y*c.W+x)+3] != 0 {
-				x0, y0, x1, y1 = min(x0, x), min(y0, y), max(x1, x+1), max(y1, y+1)
-			}
+// Opaque tells whether nothing shines through.
+func (c *Canvas) Opaque() bool {
+	for i := 3; i < len(c.Pix); i += 4 {
+		if c.Pix[i] != 255 {
+			return false
 		}
 	}
-	if x1 <= x0 {
-		return &Canvas{}, 0, 0
-	}
-	part = NewCanvas(x1-x0, y1-y0)
-	for y := range part.H {
-		copy(part.Pix[4*y*part.W:4*(y+1)*part.W], c.Pix[4*((y+y0)*c.W+x0):])
-	}
-	return part, x0, y0
+	return true
 }
 
 // Fill fills a path.
@@ -271,31 +317,57 @@ func (c *Canvas) scan(lines []polyline, rule Rule, paint Paint, clip *Mask, opac
 // Draw puts another canvas on top, its corner at (x, y).
 func (c *Canvas) Draw(src *Canvas, x, y int, clip *Mask, opacity float64) {
 	alpha := uint32(min(max(opacity, 0), 1)*255 + 0.5)
-	if alpha == 0 {
+	lo, hi := max(0, -x), min(src.W, c.W-x)
+	if alpha == 0 || lo >= hi {
 		return
 	}
-	for row := max(0, -y); row < src.H && row+y < c.H; row++ {
-		lo, hi := max(0, -x), min(src.W, c.W-x)
-		for col := lo; col < hi; col++ {
-			s := premul(binary.LittleEndian.Uint32(src.Pix[4*(row*src.W+col):]))
+	for row := max(0, -y); row < min(src.H, c.H-y); row++ {
+		from := src.Pix[4*(row*src.W+lo) : 4*(row*src.W+hi)]
+		to := c.Pix[4*((row+y)*c.W+lo+x):][:len(from)]
+		if alpha == 255 && clip == nil {
+			over(to, from)
+			continue
+		}
+		for i := 0; i < len(from); i += 4 {
+			s := premul(binary.LittleEndian.Uint32(from[i:]))
 			if s == 0 {
 				continue
 			}
 			a := alpha
 			if clip != nil {
-				if a = a * uint32(clip.At(col+x, row+y)) / 255; a == 0 {
+				if a = a * uint32(clip.At(lo+i/4+x, row+y)) / 255; a == 0 {
 					continue
 				}
 			}
 			if a != 255 {
 				s = s.scale(a)
 			}
-			p := c.Pix[4*((row+y)*c.W+col+x):]
+			p := to[i : i+4 : i+4]
 			if s.alpha() != 255 {
 				s = premul(binary.LittleEndian.Uint32(p)).over(s)
 			}
 			binary.LittleEndian.PutUint32(p, uint32(s))
 		}
+	}
+}
+
+// over blends a row of pixels over another, which is as long.
+func over(to, from []uint8) {
+	for len(from) >= 8 && len(to) >= 8 {
+		switch v := binary.LittleEndian.Uint64(from); {
+		case v == 0:
+		case v&(0xff<<24|0xff<<56) == 0xff<<24|0xff<<56:
+			binary.LittleEndian.PutUint64(to, v)
+		default:
+			under := binary.LittleEndian.Uint64(to)
+			a, b := premul(under).over(premul(v)), premul(under>>32).over(premul(v>>32))
+			binary.LittleEndian.PutUint64(to, uint64(a)|uint64(b)<<32)
+		}
+		to, from = to[8:], from[8:]
+	}
+	if len(from) >= 4 && len(to) >= 4 {
+		p := premul(binary.LittleEndian.Uint32(to)).over(premul(binary.LittleEndian.Uint32(from)))
+		binary.LittleEndian.PutUint32(to, uint32(p))
 	}
 }
 

@@ -116,13 +116,20 @@ const lanes = 0x00ff00ff00ff00ff
 
 // scale multiplies all four bytes by k of 255, rounded.
 func (p premul) scale(k uint32) premul {
-	x := uint64(p)
-	x = (x | x<<16) & 0x0000ffff0000ffff
-	x = (x | x<<8) & lanes
+	const even, odd = 0x00ff00ff, 0xff00ff00
+	x := uint64(p&even) | uint64(p&odd)<<24
 	x = x*uint64(k) + 0x0080008000800080 // at most 65153 in 16 bits
-	x = (x + x>>8&lanes) >> 8 & lanes    // v/255, exact for every v up to 255*255
-	x = (x | x>>8) & 0x0000ffff0000ffff
-	return premul(x | x>>16)
+	x += x >> 8 & lanes                  // v/255, exact for every v up to 255*255, is in the upper eight
+	return premul(x>>8&even | x>>32&odd)
+}
+
+// scale2 is scale for two pixels at once.
+func scale2(pair uint64, k uint32) uint64 {
+	even := pair&lanes*uint64(k) + 0x0080008000800080
+	odd := pair>>8&lanes*uint64(k) + 0x0080008000800080
+	even += even >> 8 & lanes
+	odd += odd >> 8 & lanes
+	return even>>8&lanes | odd&^lanes
 }
 
 // over is s on top of p.

@@ -1,7 +1,6 @@
 package vg
 
 import (
-	"encoding/binary"
 	"math"
 	"slices"
 )
@@ -179,17 +178,23 @@ func NewPicture(src *Canvas, m Matrix, tile bool) Paint {
 	return &Picture{src, inverse, tile}
 }
 
+// pixels returns the pixels of a row as they are, or nil if they have to be worked out.
+func (p *Picture) pixels(x, y, n int) []uint8 {
+	m := p.inverse
+	if p.tile || m.A != 1 || m.D != 1 || m.B != 0 || m.C != 0 || m.E != math.Trunc(m.E) || m.F != math.Trunc(m.F) {
+		return nil
+	}
+	sx, sy := x+int(m.E), y+int(m.F)
+	if sx < 0 || sy < 0 || sx+n > p.src.W || sy >= p.src.H {
+		return nil
+	}
+	return p.src.Pix[4*(sy*p.src.W+sx):][:4*n]
+}
+
 func (p *Picture) row(x, y int, out []premul) {
 	if m := p.inverse; !p.tile && m.A == 1 && m.D == 1 && m.B == 0 && m.C == 0 &&
 		m.E == math.Trunc(m.E) && m.F == math.Trunc(m.F) {
 		sx, sy := x+int(m.E), y+int(m.F)
-		if sy >= 0 && sy < p.src.H && sx >= 0 && sx+len(out) <= p.src.W {
-			src := p.src.Pix[4*(sy*p.src.W+sx):]
-			for i := range out {
-				out[i] = premul(binary.LittleEndian.Uint32(src[4*i : 4*i+4 : 4*i+4]))
-			}
-			return
-		}
 		for i := range out {
 			out[i] = p.src.at(sx+i, sy)
 		}

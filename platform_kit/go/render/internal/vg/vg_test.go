@@ -1,6 +1,8 @@
 package vg
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -318,7 +320,7 @@ func TestClip(t *testing.T) {
 	}
 	c := NewCanvas(100, 100)
 	c.Fill(path(t, "M0 0H100V100H0Z"), Identity, NonZero, Solid{A: 255}, &Mask{}, 1)
-	if _, x, y := c.Crop(); c.at(50, 50) != 0 || x != 0 || y != 0 {
+	if !bytes.Equal(c.Pix, NewCanvas(100, 100).Pix) {
 		t.Error("an empty clip lets something through")
 	}
 }
@@ -397,6 +399,61 @@ func TestDrawAndPaintAgree(t *testing.T) {
 		painted.Fill(p, Identity, NonZero, NewPicture(src, Translate(float64(at[0]), float64(at[1])), false), nil, 1)
 		if string(drawn.Pix) != string(painted.Pix) {
 			t.Errorf("a picture at %v is drawn and painted differently", at)
+		}
+	}
+}
+
+// A sprite looks like the canvas it was made of, put on top.
+func TestSprite(t *testing.T) {
+	r := rand.New(rand.NewPCG(11, 12))
+	random := func() *Canvas {
+		c := NewCanvas(33, 20)
+		for i := range 33 * 20 {
+			a := []uint8{0, 255, uint8(r.Uint32())}[r.IntN(3)]
+			if i%33 > 20 {
+				a = 255
+			}
+			p := Color{uint8(r.Uint32()), uint8(r.Uint32()), uint8(r.Uint32()), a}.premul()
+			binary.LittleEndian.PutUint32(c.Pix[4*i:], uint32(p))
+		}
+		return c
+	}
+	for range 20 {
+		top, a := random(), random()
+		b := a.Clone()
+		s := NewSprite(top)
+		a.Stamp(s)
+		for i := 0; i < len(top.Pix); i += 4 {
+			p := premul(binary.LittleEndian.Uint32(b.Pix[i:])).over(premul(binary.LittleEndian.Uint32(top.Pix[i:])))
+			binary.LittleEndian.PutUint32(b.Pix[i:], uint32(p))
+		}
+		if !bytes.Equal(a.Pix, b.Pix) {
+			t.Fatal("not what is seen through the canvas itself")
+		}
+		if s.Covers() {
+			t.Error("something transparent hides everything")
+		}
+	}
+	whole := NewCanvas(5, 5)
+	whole.Cover(Solid{G: 9, A: 255})
+	if !NewSprite(whole).Covers() {
+		t.Error("an opaque sprite hides nothing")
+	}
+}
+
+func TestScale(t *testing.T) {
+	for k := range uint32(256) {
+		for v := range uint32(256) {
+			want := (v*k + 127) / 255
+			p := pixel(uint8(v), uint8(255-v), uint8(v), 255)
+			other := ((255-v)*k + 127) / 255
+			all := pixel(uint8(want), uint8(other), uint8(want), uint8(k))
+			if got := p.scale(k); got != all {
+				t.Fatalf("%#x times %d of 255 is %#x", p, k, got)
+			}
+			if got := scale2(uint64(p)|uint64(p)<<32, k); got != uint64(all)|uint64(all)<<32 {
+				t.Fatalf("%#x twice, times %d of 255, is %#x", p, k, got)
+			}
 		}
 	}
 }

@@ -1,0 +1,1 @@
+"""Source art in a folder: watched, checked, made ready for use, packed into an atlas."""

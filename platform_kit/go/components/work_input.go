@@ -1,0 +1,325 @@
+package components
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/redpanda-data/benthos/v4/public/service"
+)
+
+const (
+	// mostHeld bounds what a consumer without a max_ack_pending of its own is allowed to send ahead.
+	mostHeld = 1024
+	pullSize = 64
+	// A message is confirmed to be in work three times within the server's ack_wait.
+	touchesPerAckWait = 3
+	drainTimeout      = 2 * time.Second
+)
+
+func workInputSpec() *service.ConfigSpec {
+	return service.NewConfigSpec().
+		Categories("Services").
+		Summary("Takes work from a durable pull consumer of a JetStream stream.").
+		Description(`Messages are pulled ahead in batches, as many as the consumer's max_ack_pending allows, and each is acknowledged
+alone, once the output has it. While a message waits or is worked on, the server is told so, so ack_wait can be short: it
+only has to tell a dead consumer from a living one. A message that failed is put back and comes again after a pause that
+grows with its deliveries. What was pulled and not begun when the input closes is put back at once.
+
+### Metadata
+
+- nats_subject
+- nats_sequence_stream
+- nats_num_delivered
+- nats_timestamp_unix_nano
+- all headers of the message`).
+		Fields(connectionFields()...).
+		Field(service.NewStringField("stream").Description("The stream.")).
+		Field(service.NewStringField("consumer").Description("The durable pull consumer; it has to exist.")).
+		Field(service.NewStringListField("backoff").
+			Description("How long a message that failed waits: after its first delivery, its second, and so on.").
+			Default([]any{"100ms", "500ms", "1s", "2s", "5s"}).Advanced()).
+		Field(service.NewAutoRetryNacksToggleField().Default(false))
+}
+
+func init() {
+	err := service.RegisterInput("jetstream_work", workInputSpec(),
+		func(conf *service.ParsedConfig, mgr *service.Resources) (service.Input, error) {
+			in, err := newWorkInput(conf, mgr)
+			if err != nil {
+				return nil, err
+			}
+			return service.AutoRetryNacksToggled(conf, in)
+		})
+	if err != nil {
+		panic(err)
+	}
+}
+
+type workInput struct {
+	connection       connection
+	stream, consumer string
+	backoff          []time.Duration
+	log              *service.Logger
+
+	mu      sync.Mutex
+	session *session
+}
+
+func newWorkInput(conf *service.ParsedConfig, mgr *service.Resources) (in *workInput, err error) {
+	in = &workInput{log: mgr.Logger()}
+	if in.connection, err = parseConnection(conf, mgr); err != nil {
+		return nil, err
+	}
+	if in.stream, err = conf.FieldString("stream"); err != nil {
+		return nil, err
+	}
+	if in.consumer, err = conf.FieldString("consumer"); err != nil {
+		return nil, err
+	}
+	pauses, err := conf.FieldStringList("backoff")
+	if err != nil {
+		return nil, err
+	}
+	for _, text := range pauses {
+		pause, err := time.ParseDuration(text)
+		if err != nil || pause < 0 {
+			return nil, fmt.Errorf("backoff: %q is not a duration such as 500ms", text)
+		}
+		in.backoff = append(in.backoff, pause)
+	}
+	return in, nil
+}
+
+// Connect is called again by Wombat until it succeeds, and after ErrNotConnected.
+func (in *workInput) Connect(ctx context.Context) error {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	if in.session != nil {
+		return nil
+	}
+	nc, err := in.connection.connect()
+	if err != nil {
+		return err
+	}
+	s, err := openSession(ctx, nc, in)
+	if err != nil {
+		nc.Close()
+		return err
+	}
+	in.session = s
+	return nil
+}
+
+// Read returns the next message.
+func (in *workInput) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
+	in.mu.Lock()
+	s := in.session
+	in.mu.Unlock()
+	if s == nil {
+		return nil, nil, service.ErrNotConnected
+	}
+	select {
+	case msg := <-s.ready:
+		return toMessage(msg), s.acknowledge(msg, in.backoff), nil
+	case <-s.ended:
+		in.mu.Lock()
+		in.session = nil
+		in.mu.Unlock()
+		s.close()
+		return nil, nil, service.ErrNotConnected
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+}
+
+// Close is called when every message that was read has been acknowledged or given up.
+func (in *workInput) Close(context.Context) error {
+	in.mu.Lock()
+	s := in.session
+	in.session = nil
+	in.mu.Unlock()
+	if s != nil {
+		s.close()
+	}
+	return nil
+}
+
+// session is one connection with its messages in work.
+type session struct {
+	nc       *nats.Conn
+	messages jetstream.MessagesContext
+	log      *service.Logger
+	ready    chan jetstream.Msg // pulled and not yet read; as large as what the server sends ahead
+	ended    chan struct{}      // closed when the consumer sends no more
+	closing  chan struct{}
+	tasks    sync.WaitGroup
+
+	mu   sync.Mutex
+	held map[jetstream.Msg]time.Time // when the server last heard of it
+}
+
+func openSession(ctx context.Context, nc *nats.Conn, in *workInput) (*session, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	consumer, err := js.Consumer(ctx, in.stream, in.consumer)
+	if err != nil {
+		return nil, fmt.Errorf("consumer %s of stream %s: %w", in.consumer, in.stream, err)
+	}
+	config := consumer.CachedInfo().Config
+	if config.AckPolicy != jetstream.AckExplicitPolicy {
+		return nil, fmt.Errorf("consumer %s of stream %s has ack policy %v; work needs explicit", in.consumer, in.stream, config.AckPolicy)
+	}
+	ahead := config.MaxAckPending
+	if ahead < 1 || ahead > mostHeld {
+		ahead = mostHeld
+	}
+	messages, err := consumer.Messages(
+		jetstream.PullMaxMessages(min(ahead, pullSize)),
+		jetstream.PullHeartbeat(time.Second),
+		jetstream.WithMessagesErrOnMissingHeartbeat(false),
+	)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{
+		nc: nc, messages: messages, log: in.log,
+		ready: make(chan jetstream.Msg, ahead), ended: make(chan struct{}), closing: make(chan struct{}),
+		held: map[jetstream.Msg]time.Time{},
+	}
+	s.tasks.Add(2)
+	go s.receive()
+	go s.touch(config.AckWait / touchesPerAckWait)
+	return s, nil
+}
+
+// receive passes on what arrives, and remembers it as held.
+func (s *session) receive() {
+	defer s.tasks.Done()
+	defer close(s.ended)
+	for {
+		msg, err := s.messages.Next()
+		if err != nil {
+			if !errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+				s.log.Errorf("no more messages: %v", err)
+			}
+			return
+		}
+		s.mu.Lock()
+		s.held[msg] = time.Now()
+		s.mu.Unlock()
+		select {
+		case s.ready <- msg:
+		case <-s.closing:
+			s.putBack(msg)
+		}
+	}
+}
+
+// touch tells the server, in time, of every message it has not heard of for a while.
+func (s *session) touch(every time.Duration) {
+	defer s.tasks.Done()
+	every = max(every, 10*time.Millisecond)
+	ticker := time.NewTicker(every / 2)
+	defer ticker.Stop()
+	for {
+		select {
+		case now := <-ticker.C:
+			for _, msg := range s.due(now, every) {
+				if err := msg.InProgress(); err != nil && !errors.Is(err, jetstream.ErrMsgAlreadyAckd) {
+					s.log.Warnf("the server was not told of a message in work: %v", err)
+				}
+			}
+		case <-s.closing:
+			return
+		}
+	}
+}
+
+// due lists the messages the server is to hear of, and notes that it did.
+func (s *session) due(now time.Time, every time.Duration) []jetstream.Msg {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var found []jetstream.Msg
+	for msg, heard := range s.held {
+		if now.Sub(heard) >= every/2 {
+			s.held[msg] = now
+			found = append(found, msg)
+		}
+	}
+	return found
+}
+
+func (s *session) release(msg jetstream.Msg) {
+	s.mu.Lock()
+	delete(s.held, msg)
+	s.mu.Unlock()
+}
+
+func (s *session) putBack(msg jetstream.Msg) {
+	s.release(msg)
+	_ = msg.Nak() // without a connection the server finds out by itself, after ack_wait
+}
+
+// acknowledge returns what Wombat calls when it is done with a message.
+func (s *session) acknowledge(msg jetstream.Msg, backoff []time.Duration) service.AckFunc {
+	return func(_ context.Context, failure error) error {
+		s.release(msg)
+		if failure == nil {
+			return msg.Ack()
+		}
+		return msg.NakWithDelay(pause(msg, backoff))
+	}
+}
+
+// pause is how long a message that failed is to wait.
+func pause(msg jetstream.Msg, backoff []time.Duration) time.Duration {
+	about, err := msg.Metadata()
+	if err != nil || len(backoff) == 0 {
+		return 0
+	}
+	return backoff[min(int(about.NumDelivered), len(backoff))-1]
+}
+
+// close ends the session and puts back whatever was not acknowledged, also what Wombat took and did not begin.
+func (s *session) close() {
+	close(s.closing)
+	// What has arrived and was not looked at yet is put back too, if the server is there to be told.
+	s.messages.Drain()
+	late := time.AfterFunc(drainTimeout, s.nc.Close)
+	s.tasks.Wait()
+	late.Stop()
+	s.mu.Lock()
+	left := slices.Collect(maps.Keys(s.held))
+	s.mu.Unlock()
+	for _, msg := range left {
+		s.putBack(msg)
+	}
+	_ = s.nc.FlushTimeout(drainTimeout)
+	s.nc.Close()
+}
+
+func toMessage(msg jetstream.Msg) *service.Message {
+	out := service.NewMessage(msg.Data())
+	for key, values := range msg.Headers() {
+		if len(values) > 0 && values[0] != "" {
+			out.MetaSetMut(key, values[0])
+		}
+	}
+	out.MetaSetMut("nats_subject", msg.Subject())
+	if about, err := msg.Metadata(); err == nil {
+		out.MetaSetMut("nats_sequence_stream", strconv.FormatUint(about.Sequence.Stream, 10))
+		out.MetaSetMut("nats_num_delivered", strconv.FormatUint(about.NumDelivered, 10))
+		out.MetaSetMut("nats_timestamp_unix_nano", strconv.FormatInt(about.Timestamp.UnixNano(), 10))
+	}
+	return out
+}

@@ -1,0 +1,3 @@
+module workers/starter
+
+go 1.26
