@@ -1,0 +1,1 @@
+"""What benchmarks/cards.py measures, a module a part."""

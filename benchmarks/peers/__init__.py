@@ -1,0 +1,1 @@
+"""Other ways of doing the same job, to be compared with."""

@@ -1,0 +1,1 @@
+"""Cards by FastStream and Pillow: see README.md beside this file."""

@@ -1,0 +1,3 @@
+module stub-worker
+
+go 1.26
