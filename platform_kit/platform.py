@@ -38,7 +38,7 @@ from platform_kit.servers.uninterrupted import run_uninterrupted
 from platform_kit.servers.wombat import WombatClient
 from platform_kit.settings import Settings
 from platform_kit.workers.program import find_program, worker_kind
-from platform_kit.workers.running import WorkerProcesses, WorkerTable, ask_workers
+from platform_kit.workers.running import WorkerProcesses, WorkerTable, ask_builds, ask_workers
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -430,7 +430,7 @@ class Platform:
             deck,
             template,
             seed=seed,
-            renderer=binaries.renderer_key(self.settings),
+            renderers=lambda: self._renderers(client),
             out=folder,
         )
         job = self._loop.submit(
@@ -443,6 +443,13 @@ class Platform:
         )
         run = CardRun(generation, job, self._loop, client, self.status, deck, template)
         return run.wait() if wait else run
+
+    async def _renderers(self, client: Client) -> list[str]:
+        """The builds of the renderers: as they say themselves where another process runs them."""
+        own = [binaries.renderer_key(self.settings)]
+        if isinstance(self._require(), Started):
+            return own
+        return await ask_builds(client, CARD_WORKER) or own
 
     # ------------------------------------------------------------------------- art
 

@@ -88,7 +88,8 @@ class Generation:
     ----------
     client: A connected client that may publish requests and read the streams.
     deck, template, seed: What to render.
-    renderer: Identifies the renderer's build; part of each card's digest, as are the pipeline's rules.
+    renderers: Asks for the builds of the renderers there are; part of each card's digest, as are the
+        pipeline's rules.
     out: A folder for the PNG files, or None.
     """
 
@@ -99,7 +100,7 @@ class Generation:
         template: Template,
         *,
         seed: int,
-        renderer: str,
+        renderers: Callable[[], Awaitable[Sequence[str]]],
         out: Path | None,
     ) -> None:
         self._client = client
@@ -107,7 +108,8 @@ class Generation:
         self._deck = deck
         self._template = template
         self._seed = seed
-        self._renderer = renderer
+        self._ask_renderers = renderers
+        self.renderers: Sequence[str] = ()
         self._pipeline = ""
         self.run_id = secrets.token_hex(8)
         self.folder = OutputFolder(out, (row.id for row in deck.rows)) if out is not None else None
@@ -137,6 +139,7 @@ class Generation:
 
     async def _account(self, meter: Meter) -> None:
         self._pipeline = await patiently(lambda: noted_pipeline(self._js))
+        self.renderers = await patiently(self._ask_renderers)
         for rejection in self._deck.rejected:
             self._reject(rejection, name="")
         cards = await asyncio.to_thread(lambda: [self._pending(row) for row in self._deck.rows])
@@ -175,7 +178,7 @@ class Generation:
             "art": art,
             "seed": None if art else self._seed,
             "template": self._template.digest,
-            "renderer": self._renderer,
+            "renderer": "+".join(self.renderers),
             "pipeline": self._pipeline,
         }
         canonical = json.dumps(content, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

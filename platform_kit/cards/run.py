@@ -302,6 +302,7 @@ class CardRun(JobHandle):
             "template": self.template.name,
             "warnings": _such_as(self.warnings),
             "deck": "; ".join(self.deck.notes) or None,
+            "renderers": self._renderer_note(),
             "not shown": ", ".join(self.unshown_columns) or None,
             "no column": ", ".join(self.missing_columns) or None,
             "output": str(self.out) if self.out else None,
@@ -319,6 +320,13 @@ class CardRun(JobHandle):
         return self.summary.html() if self._job.state == "finished" else None
 
     # ------------------------------------------------------------------------- inside
+
+    def _renderer_note(self) -> str | None:
+        builds = self._generation.renderers
+        if len(builds) < 2:
+            return None
+        shown = ", ".join(build[:12] for build in builds)
+        return f"{len(builds)} different builds answer ({shown}): the same card may differ by a pixel"
 
     def _finished(self) -> None:
         if not self._job.done:

@@ -286,6 +286,7 @@ class _Bench:
         for number, point in enumerate(points):
             meter.update(done=number, text=point[0])
             rows.append([*point, *await self._point(number, *point)])
+        meter.update(done=len(points))
         return rows
 
     async def _point(self, number: int, transport: str, payload_bytes: int, threads: int) -> list[Any]:

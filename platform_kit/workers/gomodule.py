@@ -6,12 +6,15 @@ nor the kit's requirements, whose checksums are taken from the kit's go.sum.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +31,7 @@ LIST_TIMEOUT_S = 900.0
 _FILES = ("GoFiles", "CgoFiles", "SFiles", "HFiles", "CFiles", "SysoFiles", "EmbedFiles")
 _FIELDS = ("Dir", "ImportPath", "Name", "Standard", "Module", *_FILES)
 _SHOWN_PACKAGES = 5
+_UNUSED_DAYS = 30
 
 
 def find_module(path: Path) -> Path:
@@ -96,6 +100,7 @@ def write_workspace(module: Path, toolchain: Toolchain, settings: Settings) -> P
         scratch = path.with_name(f".go.work.{os.getpid()}")
         scratch.write_text(text, "utf-8")
         os.replace(scratch, path)
+        _prune(path.parent)
     except OSError as error:
         raise BinaryError(
             f"{path} cannot be written: {error.strerror}.",
@@ -129,6 +134,15 @@ def _beside(module: Path, toolchain: Toolchain, settings: Settings) -> list[str]
     return [
         str(use) for use in uses if use != module and _module_path(use) not in ("", _module_path(GO_MODULE))
     ]
+
+
+def _prune(kept: Path) -> None:
+    """Remove workspaces that were written more than a month ago; one that is needed is written again."""
+    oldest = time.time() - _UNUSED_DAYS * 86_400
+    for folder in kept.parent.iterdir():
+        with contextlib.suppress(OSError):
+            if folder != kept and (folder / "go.work").stat().st_mtime < oldest:
+                shutil.rmtree(folder)
 
 
 def _module_path(folder: Path) -> str:

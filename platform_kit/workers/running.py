@@ -191,6 +191,13 @@ async def ask_workers(client: Client, timeout_s: float) -> list[WorkerStats]:
     return sorted(found, key=lambda row: (row.name, _natural(row.instance)))
 
 
+async def ask_builds(client: Client, name: str, timeout_s: float = 1.0) -> list[str]:
+    """The distinct builds of the workers of this name that answer, sorted; empty if none says its build."""
+    return sorted(
+        {row.build for row in await ask_workers(client, timeout_s) if row.name == name and row.build}
+    )
+
+
 def _natural(text: str) -> tuple[str, int]:
     head, _, number = text.rpartition("-")
     return (head, int(number)) if number.isdecimal() else (text, 0)

@@ -46,6 +46,16 @@ def test_it_renders_and_pings_like_the_one_that_started_it(platform: Platform, a
     assert all(answer.ok for answer in attached.ping()) and len(attached.ping()) == 4
 
 
+def test_a_card_is_known_by_the_build_of_the_worker_that_drew_it_not_by_the_one_here(
+    platform: Platform, attached: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deck = Deck([{"id": "far", "name": "Far Away"}])
+    assert platform.generate(deck, progress=False).rendered == 1
+    monkeypatch.setattr("platform_kit.binaries.renderer_key", lambda settings: "another build")
+    assert attached.generate(deck, progress=False).unchanged == 1
+    assert platform.generate(deck, progress=False).rendered == 1  # this one goes by what it has started
+
+
 def test_it_deploys_and_removes_pipelines(platform: Platform, attached: Platform) -> None:
     attached.deploy(Pipeline("from-elsewhere", IDLE))
     assert platform.wombat.streams()["from-elsewhere"]["active"]

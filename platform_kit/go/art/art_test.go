@@ -375,7 +375,7 @@ func TestPagesOfNoiseStayBelowTheLargestMessage(t *testing.T) {
 	store := &shelfStore{files: map[string][]byte{}}
 	random := rand.New(rand.NewPCG(5, 6))
 	var items []Item
-	for i := range 16 {
+	for i := range 8 {
 		img := image.NewNRGBA(image.Rect(0, 0, 508, 508))
 		for j := range img.Pix {
 			img.Pix[j] = byte(random.Uint32())

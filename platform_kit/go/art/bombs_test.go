@@ -41,7 +41,7 @@ func TestWhatLooksSlowIsAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			answered := make(chan error, 1)
 			go func() {
-				_, err := studio.Prepare(t.Context(), []byte(svgHead+body+"</svg>"), "svg", usual)
+				_, err := studio.Prepare(t.Context(), []byte(svgHead+body+"</svg>"), "svg", Options{LongestSide: 256, ThumbnailSide: 64})
 				answered <- err
 			}()
 			started := time.Now()
