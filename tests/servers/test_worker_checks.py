@@ -1,0 +1,166 @@
+"""The check of workers: each fault is named by its check, and a worker without one passes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import pytest
+from commands import answer, command
+
+from platform_kit import check_worker
+from platform_kit.errors import UsageError
+
+SOURCE = Path(__file__).with_name("odd_worker.py").read_text()
+
+
+def odd_worker(folder: Path, fault: str) -> Path:
+    """An executable with this fault."""
+    path = folder / "odd"
+    path.write_text(
+        f"#!{sys.executable}\nFAULT = {fault!r}\n" + SOURCE.partition('"""\n\n')[2].partition("\n\n")[2]
+    )
+    path.chmod(0o755)
+    return path
+
+
+@pytest.mark.parametrize("worker", ["echo-worker", "card-renderer"])
+def test_the_kits_own_workers_pass(worker: str) -> None:
+    report = check_worker(worker)
+    assert report.ok and len(report.checks) >= 40, report
+    assert {check.transport for check in report.checks} == {"describe", "serve", "subprocess", "command"}
+    assert {check.verdict for check in report.checks} == {"passed"}, report
+    assert report.program is not None and report.program.build
+
+
+def test_a_worker_in_another_language_passes(tmp_path: Path) -> None:
+    report = check_worker(odd_worker(tmp_path, ""))
+    assert report.ok and len(report.checks) >= 40, report
+
+
+SUBPROCESS = {
+    "hangs": ("a request", "no reply after 2 s"),
+    "hangs on nothing": ("an empty request", "no reply after 2 s"),
+    "drops nothing": ("an empty request", "no reply after 2 s"),
+    "crashes": ("a request", "ended by SIGKILL"),
+    "crashes on nothing": ("an empty request", "ended by SIGKILL"),
+    "raises": ("a request", "exit code 1 .*has a cost of 1/0"),
+    "is slow with nothing": ("replies in time", r"took \d"),
+    "writes on stderr": ("quiet stderr", "loading the model"),
+    "prints": ("quiet stdout", "got a request"),
+    "ends lines": ("quiet stdout", "1 more bytes: '⏎'"),
+    "counts too much": ("framing", "says it has 6 bytes, but only 2 came"),
+    "counts too little": ("quiet stdout", "1 more bytes: '}'"),
+    "is little-endian": ("framing", "02 00 00 00 is little-endian"),
+    "answers twice": ("a request", "more replies than requests"),
+    "mixes up the order": ("order", "not the one its request gets"),
+    "knows no limit": ("a request above the limit", "1,048,577 bytes"),
+    "has codes of its own": ("error envelope", "its code is '400'"),
+    "ends badly": ("end of input", "exit code 3"),
+    "stays": ("end of input", "still ran"),
+    "answers what is torn": ("a torn frame", "ended inside a length"),
+    "does not mind what is torn": ("a torn frame", "exit code 0"),
+    "ignores SIGTERM": ("stop on SIGTERM", "still ran"),
+}
+COMMAND = {
+    "hangs": ("a message", "did not end within 2 s"),
+    "crashes on nothing": ("exit codes", "ended by SIGKILL"),
+    "raises": ("exit codes", "exit code 1"),
+    "is slow with nothing": ("replies in time", r"took \d"),
+    "writes on stderr": ("quiet stderr", "loading the model"),
+    "answers and fails": ("a message above the limit", "4 bytes on stdout"),
+    "fails without a word": ("quiet stderr", "wrote nothing on stderr"),
+    "has codes of its own": ("exit codes", "exit code 1"),
+    "knows no limit": ("a message above the limit", "exit code 0"),
+    "takes any word": ("wrong usage", "exit code 0"),
+    "ignores SIGTERM": ("stop on SIGTERM", "still ran"),
+}
+SERVE = {
+    "hangs": ("a request", "no reply after 2 s"),
+    "crashes on nothing": ("an empty request", "ended by SIGKILL"),
+    "raises on nothing": ("an empty request", "no reply after 2 s"),
+    "does not answer pings": ("$SRV.PING", r"though workers\.odd is answered"),
+    "says no process id": ("$SRV.PING", "answers with the metadata"),
+    "does not count": ("$SRV.STATS", "counts 0"),
+    "is in no queue group": ("queue group", "answered twice"),
+    "is deaf to deadlines": ("a deadline in the header", r"Request-Timeout: 50ms was answered after \d"),
+    "knows no limit": ("a request above the limit", "1,048,577 bytes"),
+    "has codes of its own": ("error envelope", "its code is 'TOO LARGE'"),
+    "needs a reply subject": ("a request without reply subject", "exit code 7"),
+    "mixes up replies": ("no mixed-up replies", "another reply than it gets alone"),
+    "is slow with nothing": ("replies in time", r"took \d"),
+    "drops what it has": ("stop on SIGTERM", "had no reply"),
+    "stays": ("stop on SIGTERM", "still ran"),
+}
+FAULTS = [
+    *(("subprocess", fault, *seen) for fault, seen in SUBPROCESS.items()),
+    *(("command", fault, *seen) for fault, seen in COMMAND.items()),
+    *(("serve", fault, *seen) for fault, seen in SERVE.items()),
+]
+
+
+@pytest.mark.parametrize(("transport", "fault", "check", "seen"), FAULTS, ids=lambda value: str(value)[:40])
+def test_a_fault_is_named_by_its_check(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, transport: str, fault: str, check: str, seen: str
+) -> None:
+    for part in ("subprocess", "command", "serve"):
+        monkeypatch.setattr(f"platform_kit.workers.check_{part}.DRAIN_S", 1.5)
+    # Slow is what takes longer than half the limit.
+    limit = 3 if "slow" in fault else 2
+    report = check_worker(odd_worker(tmp_path, fault), transport=transport, timeout_s=limit)
+    failed = {item.name: item for item in report.failed}
+    assert check in failed, report
+    assert re.search(seen, failed[check].detail), failed[check].detail
+    assert failed[check].advice and not report.ok
+    # The check that fits, and at most one that it cannot but touch; a busy machine may make any worker slow.
+    assert len(failed.keys() - {"replies in time"}) <= 2, report
+
+
+def test_what_cannot_be_checked_is_said(tmp_path: Path) -> None:
+    report = check_worker(odd_worker(tmp_path, "answers alike"), transport="subprocess")
+    (order,) = [item for item in report.checks if item.name == "order"]
+    assert order.verdict == "not applicable" and "alike" in order.detail
+    assert any("--request FILE" in note and "keep the order" in note for note in report.notes)
+
+
+@pytest.mark.parametrize(
+    ("fault", "seen"),
+    [("describes itself in words", "is not JSON"), ("knows no describe", "exit code 1")],
+)
+def test_who_does_not_say_who_it_is_is_checked_no_further(tmp_path: Path, fault: str, seen: str) -> None:
+    report = check_worker(odd_worker(tmp_path, fault))
+    (found,) = report.checks
+    assert (found.transport, found.verdict) == ("describe", "failed") and seen in found.detail
+
+
+def test_the_report_reads_alike_as_text_html_and_json(tmp_path: Path) -> None:
+    report = check_worker(odd_worker(tmp_path, "prints"), transport="subprocess", timeout_s=2)
+    text, html = report.text(), report.html()
+    for word in ("quiet stdout", "FAILED", "got a request", "stdout belongs to the frames", "odd"):
+        assert word in text and word in html
+    found = json.loads(json.dumps(report.as_dict()))
+    assert found["ok"] is False and len(found["checks"]) == len(report.checks)
+
+
+def test_the_command_says_it_by_its_exit_code(tmp_path: Path) -> None:
+    request = tmp_path / "request.json"
+    request.write_text('{"card":1}')
+    good = command(
+        tmp_path, "check-worker", "echo-worker", "--transport", "command", "--request", str(request), "--json"
+    )
+    assert good.returncode == 0, good.stderr
+    found = answer(good)
+    assert found["ok"] is True and found["worker"] == "echo" and found["notes"] == []
+    assert "answered with 10 B" in json.dumps(found["checks"])
+    bad = command(tmp_path, "check-worker", str(odd_worker(tmp_path, "knows no describe")))
+    assert bad.returncode == 1 and "describe" in bad.stdout
+    assert command(tmp_path, "check-worker", "no-such-worker").returncode == 2
+
+
+def test_a_call_that_cannot_mean_anything_is_said() -> None:
+    with pytest.raises(UsageError, match="transport='http'"):
+        check_worker("echo-worker", transport="http")
+    with pytest.raises(UsageError, match="timeout_s=0"):
+        check_worker("echo-worker", timeout_s=0)
