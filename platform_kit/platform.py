@@ -482,8 +482,8 @@ class Platform:
         >>> with Platform() as platform, tempfile.TemporaryDirectory() as folder:
         ...     _ = (Path(folder) / "fox.svg").write_text("<svg/>")
         ...     run = platform.prepare_art(folder, progress=False)
-        ...     run.rejected["path"].to_list()
-        ['fox.svg']
+        ...     run.counts["prepared"]
+        1
         """
         limit = self._stall_limit(stall_timeout_s)
         preparation = self._preparation(folder)
@@ -527,7 +527,7 @@ class Platform:
         >>> with Platform() as platform, tempfile.TemporaryDirectory() as folder:
         ...     with platform.watch_art(folder) as watch:
         ...         _ = (Path(folder) / "fox.svg").write_text("<svg/>")
-        ...         watch.wait_idle().counts["rejected"]
+        ...         watch.wait_idle().counts["prepared"]
         1
         """
         limit = self._stall_limit(stall_timeout_s)

@@ -6,6 +6,7 @@ Arguments go to the last pytest. A step that fails does not stop the others; the
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from platform_kit.settings import Settings
 ROOT = Path(__file__).resolve().parent.parent
 # It only puts Wombat together; with the race detector its 500 packages would take minutes more.
 WITHOUT_RACE = "platform-kit/cmd/wombat"
+FUZZ_TIME = "3s"
 
 
 @dataclass
@@ -112,7 +114,25 @@ def go_steps() -> list[Step]:
         Step("go vet", [go, "vet", "-trimpath", *packages], GO_MODULE, plain),
         tests,
         Step("go test wombat", [go, "test", "-vet=off", "-trimpath", WITHOUT_RACE], GO_MODULE, plain),
+        *(
+            Step(
+                f"{package.name} {target}",
+                [go, "test", "-vet=off", "-run=^$", f"-fuzz=^{target}$", f"-fuzztime={FUZZ_TIME}", "."],
+                package,
+                plain,
+            )
+            for package, target in fuzz_targets(GO_MODULE)
+        ),
     ]
+
+
+def fuzz_targets(module: Path) -> list[tuple[Path, str]]:
+    """Each fuzz test of a Go module: its folder and its name. ``go test`` takes one at a time."""
+    found = []
+    for path in sorted(module.rglob("*_test.go")):
+        for name in re.findall(r"(?m)^func (Fuzz\w+)\(", path.read_text(encoding="utf-8")):
+            found.append((path.parent, name))
+    return found
 
 
 def pytest_steps(arguments: Sequence[str]) -> list[Step]:
@@ -140,10 +160,10 @@ def main(arguments: Sequence[str]) -> int:
     for step in steps:
         verdict = "FAILED" if step.failed else "passed"
         note = f"  ({step.note})" if step.note else ""
-        print(f"{step.name:<16} {verdict}  {step.seconds:7.1f} s{note}")
+        print(f"{step.name:<28} {verdict}  {step.seconds:7.1f} s{note}")
     failed = [step.name for step in steps if step.failed]
     print(
-        f"{sum(step.seconds for step in steps):>32.1f} s in all"
+        f"{sum(step.seconds for step in steps):>44.1f} s in all"
         + (f"; failed: {', '.join(failed)}" if failed else "")
     )
     return 1 if failed else 0

@@ -84,14 +84,11 @@ class _Known:
 
 @dataclass(frozen=True)
 class _Change:
-    """A request: of a picture, or of the atlas."""
+    """A request that has no result yet: of a picture, or of the atlas (then without a path)."""
 
-    number: int
-    subject: str
-    body: Mapping[str, Any]
-    found: Found | None = None
-    known: _Known | None = None
-    noticed: float = 0.0
+    path: str | None
+    known: _Known | None
+    noticed: float
 
 
 class Preparation:
@@ -237,7 +234,7 @@ class Preparation:
         if change is None:
             return
         took_ms = (time.monotonic() - change.noticed) * 1000
-        path = str(change.body["path"])
+        path = str(change.path)
         status: Status = result["status"]
         shown: Status = "unchanged" if status == "prepared" and result.get("reused") else status
         picture = Picture.of(result, shown, path=path, took_ms=took_ms)
@@ -273,7 +270,7 @@ class Preparation:
         for path in gone:
             before = self.pictures[path]
             body = {"task": "remove", "path": path, "digest": None, "content": None, "source": before.source}
-            await self._publish(waiting, body, None, None, started)
+            await self._publish(waiting, body, None, started)
         try:
             async with asyncio.TaskGroup() as group:
                 for item in dirty:
@@ -328,13 +325,12 @@ class Preparation:
                 assert source is not None
                 contents: dict[str, bytes | Path] = {source: data}
                 await patiently(lambda: upload(self._js, contents, unconfirmed))
-        await self._publish(waiting, body, item, known, started)
+        await self._publish(waiting, body, known, started)
 
     async def _publish(
         self,
         waiting: dict[int, _Change],
         body: dict[str, Any],
-        found: Found | None,
         known: _Known | None,
         noticed: float,
     ) -> None:
@@ -346,7 +342,7 @@ class Preparation:
         request = {"run": self.run_id, "change": number, "folder": self.folder_id, **body}
         payload = json.dumps(request, ensure_ascii=False).encode()
         headers = {"Nats-Msg-Id": f"{self.run_id}.{number}", "Asset-Run": self.run_id}
-        waiting[number] = _Change(number, subject, body, found, known, noticed)
+        waiting[number] = _Change(path, known, noticed)
         await patiently(lambda: self._js.publish(subject, payload, stream=REQUESTS, headers=headers))
 
     # -------------------------------------------------------------------- the atlas
@@ -396,7 +392,7 @@ class Preparation:
             self._client, RESULTS, subjects=["assets.atlas.*"], start_seq=info.state.last_seq + 1
         ) as tail:
             body = {"task": "pack", "path": None, "digest": key, "content": None, "source": source}
-            await self._publish(waiting, body, None, None, time.monotonic())
+            await self._publish(waiting, body, None, time.monotonic())
             while True:
                 message = await tail.next(0.5)
                 if message is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import http.client
 import json
 import os
 import random
@@ -17,11 +18,11 @@ import secrets
 import string
 import tempfile
 import time
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from platform_kit import binaries
 from platform_kit.errors import RunError, UsageError
@@ -324,8 +325,8 @@ class _Bench:
         """
         wombat = self._platform.wombat
         # Not kept as a file: Wombat must not be given it again when it, or the platform, starts anew.
-        await asyncio.to_thread(wombat.put, name, config)
         try:
+            await asyncio.to_thread(wombat.put, name, config)
             await asyncio.sleep(max(0.0, end / 1e9 - time.time()))
             deadline = time.monotonic() + DRAIN_S
             earlier = -1
@@ -409,18 +410,23 @@ def _results(file: Path) -> pd.DataFrame:
 
 def _received(wombat: WombatClient, name: str) -> int:
     """How many messages the input of a stream has made, by Wombat's own metrics."""
-    request = urllib.request.Request(f"{wombat.url}/metrics")
-    if wombat.password is not None:
-        pair = base64.b64encode(f"{wombat.user}:{wombat.password}".encode()).decode()
-        request.add_header("Authorization", f"Basic {pair}")
+    # Not urllib, which would send the password through a proxy of the environment.
+    parts = urlsplit(wombat.url)
+    connection = http.client.HTTPConnection(parts.hostname or "127.0.0.1", parts.port, timeout=10.0)
+    pair = base64.b64encode(f"{wombat.user}:{wombat.password or ''}".encode()).decode()
     try:
-        with urllib.request.urlopen(request, timeout=10.0) as response:
-            text = response.read().decode("utf-8", "replace")
-    except OSError as error:
+        connection.request("GET", "/metrics", headers={"Authorization": f"Basic {pair}"})
+        response = connection.getresponse()
+        text = response.read().decode("utf-8", "replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise RunError(f"Wombat does not answer at {wombat.url}: {error!r}") from error
+    finally:
+        connection.close()
+    if response.status != 200:
         raise RunError(
-            f"Wombat at {wombat.url} does not tell its metrics: {error}",
+            f"Wombat at {wombat.url} answered {response.status} to a question for its metrics.",
             hint="Give .config/wombat.yaml the line `metrics: { prometheus: {} }`.",
-        ) from error
+        )
     found = re.findall(rf'^input_received\{{[^}}]*stream="{name}"[^}}]*\}} (\S+)$', text, re.MULTILINE)
     return int(sum(map(float, found)))
 

@@ -86,7 +86,7 @@ func TestNothingIsLeftInTheFileButThePicture(t *testing.T) {
 
 func TestSizes(t *testing.T) {
 	for _, c := range []struct{ w, h, side, tw, th int }{
-		{2000, 1000, 100, 100, 50}, {1000, 2000, 100, 50, 100}, {100, 100, 100, 100, 100}, {50, 20, 100, 50, 20},
+		{800, 400, 100, 100, 50}, {400, 800, 100, 50, 100}, {100, 100, 100, 100, 100}, {50, 20, 100, 50, 20},
 		{3000, 1, 100, 100, 1}, {1, 1, 100, 1, 1}, {333, 777, 256, 110, 256},
 	} {
 		made := prepare(t, picture(t, c.w, c.h), "png", Options{LongestSide: c.side, ThumbnailSide: 16})
@@ -375,24 +375,30 @@ func TestPagesOfNoiseStayBelowTheLargestMessage(t *testing.T) {
 	store := &shelfStore{files: map[string][]byte{}}
 	random := rand.New(rand.NewPCG(5, 6))
 	var items []Item
-	for i := range 8 {
-		img := image.NewNRGBA(image.Rect(0, 0, 508, 508))
+	for i := range 16 {
+		img := image.NewNRGBA(image.Rect(0, 0, 62, 62))
 		for j := range img.Pix {
 			img.Pix[j] = byte(random.Uint32())
 		}
 		data, _ := encode(img)
-		file := newFile(data, 508, 508)
+		file := newFile(data, 62, 62)
 		_ = store.put(t.Context(), file)
-		items = append(items, Item{Path: fmt.Sprint(i), Thumbnail: file.Digest, Width: 508, Height: 508})
+		items = append(items, Item{Path: fmt.Sprint(i), Thumbnail: file.Digest, Width: 62, Height: 62})
 	}
-	manifest, _, err := Pack(t.Context(), items, PageOptions{Side: 2048, Padding: 1}, store.get, store.put)
-	if err != nil || len(manifest.Pages) < 2 {
-		t.Fatalf("%v, %v", manifest, err)
-	}
-	for _, page := range manifest.Pages {
-		if page.Bytes > MaxFileBytes {
-			t.Errorf("a page of %d bytes", page.Bytes)
+	for limit, pages := range map[int]int{MaxFileBytes: 1, 200_000: 2, 100_000: 4} {
+		manifest, _, err := pack(t.Context(), items, PageOptions{Side: 256, Padding: 1}, limit, store.get, store.put)
+		if err != nil || len(manifest.Pages) < pages {
+			t.Fatalf("%d bytes: %v, %v", limit, manifest, err)
 		}
+		for _, page := range manifest.Pages {
+			if page.Bytes > limit {
+				t.Errorf("a page of %d bytes, the limit is %d", page.Bytes, limit)
+			}
+		}
+	}
+	var refused *Refused
+	if _, _, err := pack(t.Context(), items, PageOptions{Side: 256, Padding: 1}, 1000, store.get, store.put); !errors.As(err, &refused) {
+		t.Errorf("a limit no page can keep: %v", err)
 	}
 }
 

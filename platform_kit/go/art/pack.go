@@ -120,6 +120,13 @@ func arrange(items []Item, o PageOptions, height int) ([]Sprite, []image.Point, 
 func Pack(ctx context.Context, items []Item, o PageOptions,
 	get func(context.Context, string) ([]byte, error), put func(context.Context, *File) error,
 ) (*Manifest, *File, error) {
+	return pack(ctx, items, o, MaxFileBytes, get, put)
+}
+
+// pack is Pack with another limit of a file's bytes.
+func pack(ctx context.Context, items []Item, o PageOptions, limit int,
+	get func(context.Context, string) ([]byte, error), put func(context.Context, *File) error,
+) (*Manifest, *File, error) {
 	if len(items) > MaxSprites {
 		return nil, nil, refuse("%d pictures; an atlas has at most %d", len(items), MaxSprites)
 	}
@@ -137,7 +144,7 @@ func Pack(ctx context.Context, items []Item, o PageOptions,
 			if file, err = drawPage(ctx, page, size, items, sprites, get); err != nil {
 				return nil, nil, err
 			}
-			if fits = file.Bytes <= MaxFileBytes; !fits {
+			if fits = file.Bytes <= limit; !fits {
 				break
 			}
 			if err := put(ctx, file); err != nil {
