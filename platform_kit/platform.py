@@ -424,14 +424,16 @@ class Platform:
             deck = Deck.read(deck) if isinstance(deck, (str, Path)) else Deck(deck)
         if not isinstance(template, Template):
             template = Template.read(template)
-        client = self._require().client
+        backing = self._require()
+        client = backing.client
         generation = Generation(
             client,
             deck,
             template,
             seed=seed,
-            renderers=lambda: self._renderers(client),
+            renderers=lambda: self._renderers(backing),
             out=folder,
+            follow_pictures=self.data_dir is not None,
         )
         job = self._loop.submit(
             generation.run,
@@ -444,12 +446,10 @@ class Platform:
         run = CardRun(generation, job, self._loop, client, self.status, deck, template)
         return run.wait() if wait else run
 
-    async def _renderers(self, client: Client) -> list[str]:
+    async def _renderers(self, backing: Backing) -> list[str]:
         """The builds of the renderers: as they say themselves where another process runs them."""
         own = [binaries.renderer_key(self.settings)]
-        if isinstance(self._require(), Started):
-            return own
-        return await ask_builds(client, CARD_WORKER) or own
+        return own if isinstance(backing, Started) else await ask_builds(backing.client, CARD_WORKER) or own
 
     # ------------------------------------------------------------------------- art
 

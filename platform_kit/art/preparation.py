@@ -24,8 +24,8 @@ from platform_kit.art.folder import ArtFolder, Found, Refusal, Stamp, read
 from platform_kit.art.pictures import Picture, Status, counts
 from platform_kit.art.streams import FILES, REQUESTS, RESULTS, noted_art_pipeline
 from platform_kit.cards.assets import upload
-from platform_kit.cards.generation import patiently
 from platform_kit.errors import RunError
+from platform_kit.jetstream.streams import patiently
 from platform_kit.jetstream.tail import Tail
 from platform_kit.jobs import Meter
 from platform_kit.names import token

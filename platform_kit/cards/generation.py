@@ -18,15 +18,17 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import quote
 
 from platform_kit.cards.assets import ArtDigests, upload
 from platform_kit.cards.deck import CardRow, Deck, Rejection
 from platform_kit.cards.output_folder import OutputFolder
+from platform_kit.cards.pictures import Pictures, proved
 from platform_kit.cards.streams import IMAGES, REQUESTS, RESULTS, noted_pipeline
 from platform_kit.cards.template import Template
-from platform_kit.errors import RunError, StreamError
+from platform_kit.errors import RunError
+from platform_kit.jetstream.streams import patiently
 from platform_kit.jetstream.tail import Tail
 from platform_kit.jobs import Meter
 from platform_kit.names import token
@@ -40,7 +42,6 @@ PUBLISH_TIMEOUT_S = 2.0
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
 """Without an output folder, images up to this size in all are kept; others are fetched when asked for."""
 
-T = TypeVar("T")
 Status = Literal["rendered", "unchanged", "rejected"]
 
 
@@ -91,6 +92,7 @@ class Generation:
     renderers: Asks for the builds of the renderers there are; part of each card's digest, as are the
         pipeline's rules.
     out: A folder for the PNG files, or None.
+    follow_pictures: Whether to take pictures as they pass; see :class:`Pictures`.
     """
 
     def __init__(
@@ -102,6 +104,7 @@ class Generation:
         seed: int,
         renderers: Callable[[], Awaitable[Sequence[str]]],
         out: Path | None,
+        follow_pictures: bool,
     ) -> None:
         self._client = client
         self._js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
@@ -117,6 +120,7 @@ class Generation:
         self.images: dict[str, bytes] = {}
         self._held_bytes = 0
         self._arts = ArtDigests()
+        self._pictures = Pictures(client, follow=follow_pictures)
 
     async def run(self, meter: Meter) -> None:
         """Render what is new; every row of the deck has an outcome afterwards.
@@ -148,7 +152,8 @@ class Generation:
         await self._settle_unchanged(waiting, meter)
         if waiting:
             await self._upload_assets(waiting.values(), meter)
-            await self._render(waiting, meter)
+            async with self._pictures:
+                await self._render(waiting, meter)
         self.outcomes.sort(key=lambda outcome: outcome.row)
 
     @property
@@ -374,18 +379,19 @@ class Generation:
         folder = self.folder
         room = self._held_bytes + image.bytes <= MEMORY_LIMIT_BYTES
         if folder is None and not room and just_stored:
+            await self._pictures.ignore()
             return True, None  # it is fetched when somebody looks at it
-        data = await _stored(self._client, image.digest)
+        data = await self._pictures.take(image.digest)
         if data is None:
             return False, None
         if folder is None:
             if room:
-                self.images[card.row.id] = _proved(data, image.digest)
+                self.images[card.row.id] = proved(data, image.digest)
                 self._held_bytes += len(data)
             return True, None
 
         def write(png: bytes) -> Path:
-            return folder.write(card.row.id, card.digest, image.digest, _proved(png, image.digest))
+            return folder.write(card.row.id, card.digest, image.digest, proved(png, image.digest))
 
         return True, await asyncio.to_thread(write, data)
 
@@ -402,64 +408,6 @@ class Generation:
 
     def _reject(self, rejection: Rejection, *, name: str) -> None:
         self.outcomes.append(CardOutcome(rejection.row, rejection.id, name, "rejected", rejection=rejection))
-
-
-async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
-    """Ask JetStream again while it does not answer; the job's own limit ends it when the server stays away.
-
-    Errors: ``StreamError`` when it answers that something is not there, or not allowed.
-    """
-    from nats.errors import Error
-    from nats.js.errors import APIError, NotFoundError
-
-    while True:
-        try:
-            return await ask()
-        except NotFoundError as error:
-            raise StreamError(
-                f"The streams for cards are not there: {error.description or error}.",
-                hint="This server was not started by the kit. Platform().start() makes them on its own.",
-            ) from error
-        except APIError as error:
-            # 503 and 5xx pass: the server has just come back and is still recovering its streams.
-            if error.code is not None and error.code < 500:
-                raise StreamError(f"nats-server refused: {error.description or error}.") from error
-        except (Error, TimeoutError):
-            pass
-        await asyncio.sleep(0.1)
-
-
-async def fetch_image(client: Client, digest: str) -> bytes | None:
-    """The PNG with this digest from CARD_IMAGES; None if the stream does not have it.
-
-    Tries again while the server is away; the caller's own limit ends it. Errors: ``RunError`` when the stream
-    holds other bytes under this digest.
-    """
-    data = await _stored(client, digest)
-    return _proved(data, digest) if data is not None else None
-
-
-async def _stored(client: Client, digest: str) -> bytes | None:
-    from nats.js.errors import NotFoundError
-
-    js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
-
-    async def ask() -> bytes | None:
-        try:
-            message = await js.get_msg(IMAGES, subject=f"cards.images.{digest}", direct=True)
-        except NotFoundError:
-            return None
-        return message.data or b""
-
-    return await patiently(ask)
-
-
-def _proved(data: bytes, digest: str) -> bytes:
-    if hashlib.sha256(data).hexdigest() != digest:
-        raise RunError(
-            f"{IMAGES} holds other bytes under {digest[:12]}… than that digest.", hint="Purge the stream."
-        )
-    return data
 
 
 def _name(row: CardRow) -> str:

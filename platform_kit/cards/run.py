@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from platform_kit.cards.contact_sheet import contact_sheet
 from platform_kit.cards.deck import Deck
-from platform_kit.cards.generation import CardOutcome, Generation, fetch_image
+from platform_kit.cards.generation import CardOutcome, Generation
+from platform_kit.cards.pictures import fetch_picture
 from platform_kit.cards.print_sheets import print_sheets
 from platform_kit.cards.report import ReportCard, ReportData, ReportRejection, write_report
 from platform_kit.cards.template import Template
@@ -354,7 +355,7 @@ class CardRun(JobHandle):
                 f"The picture of {outcome.id!r} {where}, and the platform has stopped.",
                 hint="Ask while it runs, or give each run a folder of its own: generate(..., out=...).",
             )
-        found = self._loop.run(fetch_image(self._client, digest), FETCH_TIMEOUT_S)
+        found = self._loop.run(fetch_picture(self._client, digest), FETCH_TIMEOUT_S)
         if found is None:
             raise NotRunningError(
                 f"The picture of {outcome.id!r} {where}, and is gone.", hint="Run it again."

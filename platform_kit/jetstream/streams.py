@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, TypeVar
 
 from platform_kit.errors import StreamError
 
@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from nats.js import JetStreamContext
     from nats.js.api import ConsumerConfig, StreamConfig
 
+T = TypeVar("T")
 NAME_IN_USE = 10058
 """The server's code for "a stream of this name exists with another configuration"."""
 
@@ -56,3 +57,28 @@ def refused(what: str, error: Exception) -> StreamError:
         f"nats-server refused the {what}: {description}",
         hint="If another version made it, remove it (`platform-kit nats stream rm`), or use another folder.",
     )
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask JetStream again while it does not answer; the job's own limit ends it when the server stays away.
+
+    Errors: ``StreamError`` when it answers that something is not there, or not allowed.
+    """
+    from nats.errors import Error
+    from nats.js.errors import APIError, NotFoundError
+
+    while True:
+        try:
+            return await ask()
+        except NotFoundError as error:
+            raise StreamError(
+                f"A stream of the platform is not there: {error.description or error}.",
+                hint="This server was not started by the kit. Platform().start() makes them on its own.",
+            ) from error
+        except APIError as error:
+            # 503 and 5xx pass: the server has just come back and is still recovering its streams.
+            if error.code is not None and error.code < 500:
+                raise StreamError(f"nats-server refused: {error.description or error}.") from error
+        except (Error, TimeoutError):
+            pass
+        await asyncio.sleep(0.1)

@@ -22,7 +22,7 @@ SYNC_INTERVAL = {"lazy": '"2m"', "fsync": "always"}
 Without its quotes ``2m`` would be two million seconds.
 """
 
-COLLECT_IN_TIME = {"GOMEMLIMIT": "192MiB", "GOGC": "400"}
+COLLECT_IN_TIME = {"GOMEMLIMIT": "192MiB", "GOGC": "100"}
 """nats-server keeps what passes in blocks of megabytes, and Go lets old ones pile up to half a gigabyte.
 
 A soft limit has them collected in time, which costs less than fresh memory does. Variables of one's own win.
