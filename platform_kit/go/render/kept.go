@@ -10,12 +10,12 @@ import (
 	"platform-kit/render/internal/vg"
 )
 
-// Memory that is kept from card to card, in bytes, for all templates of the process together: 100 MB at most. A budget
+// Memory that is kept from card to card, in bytes, for all templates of the process together: 116 MB at most. A budget
 // that is too small costs time and nothing else.
 const (
 	sheetsLimit   = 40 << 20 // the looks of classic take 32 MB
 	picturesLimit = 24 << 20 // some 120 illustrations of classic; see packed
-	bandsLimit    = 16 << 20 // the parts of some 90 files that are on several cards; see pngenc
+	bandsLimit    = 32 << 20 // the parts of some 180 files that are on several cards; see pngenc
 	shapesLimit   = 8 << 20
 	masksLimit    = 6 << 20 // the glyphs of a deck in one language take 1 to 2 MB
 	runsLimit     = 4 << 20
