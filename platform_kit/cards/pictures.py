@@ -6,6 +6,7 @@ keep ten seconds of all that was asked for, hundreds of megabytes, and copy each
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from collections import OrderedDict
@@ -68,6 +69,9 @@ class Pictures:
 
     async def take(self, digest: str) -> bytes | None:
         """The bytes stored under this digest, not proved to be those; None if there are none."""
+        # The server sent the picture before the result that names it: it has arrived, if it was sent at all.
+        while digest not in self._passed and self._subscription and self._subscription.pending_msgs:
+            await asyncio.sleep(0)
         data = self._passed.pop(digest, None)
         if data is None:
             return await _stored(self._client, digest)
