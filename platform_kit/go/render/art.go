@@ -168,11 +168,20 @@ func (t *Template) decode(ctx context.Context, data []byte, kind string, w, h in
 		if src.Empty() {
 			src = b
 		}
-		scaler.Scale(pic.Image(), vis, img, src, xdraw.Src, nil)
+		place(pic, vis, img, src, scaler)
 		return pic, nil
 	}
-	scaler.Scale(pic.Image(), dst, img, b, xdraw.Src, nil)
+	place(pic, dst, img, b, scaler)
 	return pic, nil
+}
+
+// place draws a part of an image at its place, scaled only if it has to be: copying is ten times as fast.
+func place(pic *vg.Canvas, dst image.Rectangle, img image.Image, src image.Rectangle, scaler xdraw.Scaler) {
+	if dst.Size() == src.Size() {
+		xdraw.Draw(pic.Image(), dst, img, src.Min, xdraw.Src)
+		return
+	}
+	scaler.Scale(pic.Image(), dst, img, src, xdraw.Src, nil)
 }
 
 // svgFonts sets text inside of SVG art in the template's first fonts.
