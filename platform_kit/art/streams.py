@@ -17,8 +17,8 @@ PIPELINE = "prepare_art"
 WORKER = "art-worker"
 PIPELINE_KEY = "platform-kit.pipeline"
 DEDUPE_WINDOW_S = 600.0
-ACK_WAIT_S = 20.0
-"""How soon a picture comes again when Wombat died with it; longer than the pipeline gives a worker."""
+ACK_WAIT_S = 3.0
+"""How soon a picture comes again when Wombat died with it; a living one says in time that it works on it."""
 RESULTS_KEPT = 64
 """Results of one path that are kept: a picture that is changed back is then known."""
 
