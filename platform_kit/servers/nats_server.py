@@ -22,11 +22,9 @@ SYNC_INTERVAL = {"lazy": '"2m"', "fsync": "always"}
 Without its quotes ``2m`` would be two million seconds.
 """
 
-COLLECT_IN_TIME = {"GOMEMLIMIT": "192MiB", "GOGC": "100"}
-"""nats-server keeps what passes in blocks of megabytes, and Go lets old ones pile up to half a gigabyte.
-
-A soft limit has them collected in time, which costs less than fresh memory does. Variables of one's own win.
-"""
+COLLECT_SOON = {"GOGC": "50"}
+"""nats-server keeps what passes in blocks of megabytes without a pointer in them. To collect old ones is cheap;
+as Go does it by itself they pile up to half a gigabyte. A variable of one's own wins."""
 
 
 class NatsServer:
@@ -81,7 +79,7 @@ class NatsServer:
         if self._include is not None:
             write_private(config.with_name(OWN_SETTINGS), self._include.read_bytes())
         write_private(config, self.configuration().encode())
-        env = {name: os.environ.get(name, value) for name, value in COLLECT_IN_TIME.items()}
+        env = {name: os.environ.get(name, value) for name, value in COLLECT_SOON.items()}
         command = (str(self._binary), "--config", str(config))
         return Spec(self.name, command, self.log_path, env=env, cwd=self._data_dir)
 

@@ -17,8 +17,8 @@ const (
 	name    = "card-renderer"
 	version = "0.1.0"
 
-	// assetBudget bounds the art and fonts kept in memory.
-	assetBudget = 32 << 20
+	// assetBudget bounds the art and fonts kept as they came; what is drawn of them has budgets of its own.
+	assetBudget = 16 << 20
 )
 
 func main() {

@@ -9,7 +9,7 @@ import (
 // garbage is cheap, so it is done often, and little memory is lost to it.
 const (
 	garbagePercent = 25        // garbage, of what is in use, at which it is collected
-	memoryLimit    = 256 << 20 // a backstop for pictures of many millions of pixels: to live near it is slow
+	memoryLimit    = 192 << 20 // a backstop for pictures of many millions of pixels: to live near it is slow
 )
 
 // Who sets GOGC or GOMEMLIMIT knows better.
