@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,19 +11,41 @@ from typing import Any
 
 import pytest
 
+from platform_kit import Deck, Platform
+from platform_kit.workers.scaffold import new_worker
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
+CELLS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+
+
 def test_the_first_cell_runs(monkeypatch: pytest.MonkeyPatch) -> None:
-    (cell,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     monkeypatch.chdir(ROOT / "notebooks")
     names: dict[str, Any] = {}
     try:
-        exec(compile(cell, "README.md", "exec"), names)
+        exec(compile(CELLS[0], "README.md", "exec"), names)
         assert names["run"].requested == names["run"].rendered > 60
     finally:
         names["platform"].stop()
+
+
+def test_the_cells_on_workers_and_art_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    new_worker("appraiser")
+    Path("art").mkdir()
+    pictures = sorted((ROOT / "notebooks" / "data" / "art").glob("*.svg"))[:2]
+    for picture in pictures:
+        shutil.copy(picture, "art")
+    deck = Deck([{"id": file.stem, "name": file.stem, "art": f"art/{file.name}"} for file in pictures])
+    with Platform() as platform:
+        names: dict[str, Any] = {"platform": platform, "deck": deck}
+        for cell in CELLS[1:]:
+            exec(compile(cell, "README.md", "exec"), names)
+        assert names["workers"].count == 2
+        assert len(platform.workers()) == 2 + 4 + 1  # the appraisers, the renderers, and the one for art
+        assert names["watch"].counts["prepared"] == 2 and names["watch"].cards[-1].rendered == 2
 
 
 def test_every_command_it_names_exists_and_none_is_left_out() -> None:
