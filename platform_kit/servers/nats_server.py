@@ -23,8 +23,8 @@ Without its quotes ``2m`` would be two million seconds.
 """
 
 COLLECT_SOON = {"GOGC": "50"}
-"""nats-server keeps what passes in blocks of megabytes without a pointer in them. Collecting old ones is cheap;
-left to Go they pile up to half a gigabyte. A variable of one's own wins."""
+"""nats-server keeps what passes in blocks of megabytes without pointers: cheap to collect, and if left to
+Go, half a gigabyte of them. A variable of one's own wins."""
 
 
 class NatsServer:
