@@ -36,7 +36,9 @@ from platform_kit.names import token
 if TYPE_CHECKING:
     from nats.aio.client import Client
 
-PUBLISH_WINDOW = 200
+IN_FLIGHT = 128
+"""Cards that are requested and not yet here: twice what the pipeline has in work, and no more than can wait for a
+slow reader of results, so a deck of any size takes the same memory."""
 FETCH_WINDOW = 16
 PUBLISH_TIMEOUT_S = 2.0
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -255,20 +257,19 @@ class Generation:
             subjects=["cards.rendered.*", "cards.rejected.*"],
             start_seq=info.state.last_seq + 1,
         ) as tail:
-            publishing = asyncio.create_task(self._publish(list(waiting.values())))
+            window = asyncio.Semaphore(IN_FLIGHT)
+            publishing = asyncio.create_task(self._publish(list(waiting.values()), window))
             try:
-                await self._collect(waiting, tail, publishing, meter)
+                await self._collect(waiting, tail, publishing, window, meter)
             finally:
                 publishing.cancel()
                 await asyncio.gather(publishing, return_exceptions=True)
 
-    async def _publish(self, cards: Sequence[_Pending]) -> None:
-        gate = asyncio.Semaphore(PUBLISH_WINDOW)
+    async def _publish(self, cards: Sequence[_Pending], window: asyncio.Semaphore) -> None:
         async with asyncio.TaskGroup() as group:
             for card in cards:
-                await gate.acquire()
-                task = group.create_task(self._publish_one(card))
-                task.add_done_callback(lambda _: gate.release())
+                await window.acquire()
+                group.create_task(self._publish_one(card))
 
     async def _publish_one(self, card: _Pending) -> None:
         """Publish until acknowledged; the job's own limit ends it when the server stays away."""
@@ -310,7 +311,12 @@ class Generation:
         }
 
     async def _collect(
-        self, waiting: dict[str, _Pending], tail: Tail, publishing: asyncio.Task[None], meter: Meter
+        self,
+        waiting: dict[str, _Pending],
+        tail: Tail,
+        publishing: asyncio.Task[None],
+        window: asyncio.Semaphore,
+        meter: Meter,
     ) -> None:
         fetching: dict[str, asyncio.Task[None]] = {}
         try:
@@ -332,11 +338,14 @@ class Generation:
                     continue
                 if result["status"] == "rejected":
                     del waiting[name]
+                    window.release()
                     self._reject(_rejection(card, result), name=_name(card.row))
                     meter.update(done=len(self.outcomes))
                     continue
                 sequence = message.metadata.sequence.stream
-                fetching[name] = asyncio.create_task(self._finish(waiting, card, result, sequence, meter))
+                task = asyncio.create_task(self._finish(waiting, card, result, sequence, meter))
+                task.add_done_callback(lambda _: window.release())
+                fetching[name] = task
         finally:
             for task in fetching.values():
                 task.cancel()

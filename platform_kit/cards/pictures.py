@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SUBJECT = "cards.images"
 ANSWER_TIMEOUT_S = 2.0
 PASSED_BYTES = 48 * 1024 * 1024
-"""How much of what passed waits for its result; a hundred pictures, and the pipeline has 64 in work."""
+"""How much of what passed waits for its result: more pictures than a run has in flight."""
 
 
 class Pictures:
