@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
 IN_FLIGHT = 128
-"""Cards that are requested and not yet here: twice what the pipeline has in work, and few enough to wait for a
+"""Cards that are requested and not yet here: twice what the pipeline has in work, few enough to wait for a
 slow reader of results. So a deck of any size takes the same memory."""
 FETCH_WINDOW = 16
 PUBLISH_TIMEOUT_S = 2.0
