@@ -97,12 +97,12 @@ def source_files(spec: GoBinary) -> list[tuple[str, os.stat_result]]:
     """
     found: list[tuple[str, os.stat_result]] = []
 
-    def walk(folder: str) -> None:
+    def walk(folder: str, *, deep: bool = True) -> None:
         with os.scandir(os.path.join(spec.module, folder)) as entries:
             for entry in entries:
                 relative = f"{folder}/{entry.name}" if folder else entry.name
                 if entry.is_dir():
-                    if entry.name != "testdata" and not entry.name.startswith((".", "_")):
+                    if deep and entry.name != "testdata" and not entry.name.startswith((".", "_")):
                         walk(relative)
                 elif not entry.name.endswith("_test.go") and not entry.name.startswith("."):
                     found.append((relative, entry.stat()))
@@ -113,7 +113,7 @@ def source_files(spec: GoBinary) -> list[tuple[str, os.stat_result]]:
             if name == "go.mod" or os.path.exists(path):
                 found.append((name, os.stat(path)))
         for folder in spec.sources:
-            walk(folder)
+            walk(folder.removesuffix("/*"), deep=not folder.endswith("/*"))
         if not spec.sources:
             with os.scandir(spec.module) as entries:
                 found.extend((e.name, e.stat()) for e in entries if e.name.endswith(".go"))

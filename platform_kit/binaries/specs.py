@@ -18,8 +18,9 @@ class GoBinary:
     name: Its name; the link is ``.bin/platform-<name>``.
     package: What ``go build`` is asked for: a folder of the module, or a package it requires.
     module: The folder that holds go.mod and go.sum.
-    sources: Folders of the module it is made of, relative to ``module``. Only they, go.mod and go.sum decide
-        whether it is built again, so an edit of the renderer leaves Wombat alone.
+    sources: Folders of the module it is made of, relative to ``module``; ``name/*`` leaves out the folders
+        in it. Only they, go.mod and go.sum decide whether it is built again: an edit of the renderer leaves
+        Wombat alone.
     version_of: The module whose version in go.mod is this binary's; without one the key stands for it.
     full_tags: Build tags of the distribution with everything in it, if there is one.
     on_demand: True if it is built at its first use rather than at set-up.
@@ -69,19 +70,19 @@ SPECS: dict[str, Spec] = {
         GoBinary(
             "card-renderer",
             "./cmd/card-renderer",
-            sources=("assets", "cmd/card-renderer", "render", "worker"),
+            sources=("assets", "cmd/card-renderer", "render", "worker/*"),
             worker=True,
         ),
         GoBinary(
             "art-worker",
             "./cmd/art-worker",
-            sources=("art", "assets", "cmd/art-worker", "render", "worker"),
+            sources=("art", "assets", "cmd/art-worker", "render", "worker/*"),
             worker=True,
         ),
         GoBinary(
             "echo-worker",
             "./cmd/echo-worker",
-            sources=("cmd/echo-worker", "worker"),
+            sources=("cmd/echo-worker", "worker/*", "worker/echo"),
             worker=True,
             on_demand=True,
         ),

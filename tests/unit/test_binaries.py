@@ -502,7 +502,7 @@ def test_renderer_key_is_the_key_of_the_cached_renderer() -> None:
     assert key[:20] in ensure("card-renderer", settings).parent.name
 
 
-@pytest.mark.parametrize("name", ["wombat", "card-renderer"])
+@pytest.mark.parametrize("name", ["wombat", "card-renderer", "art-worker", "echo-worker"])
 def test_the_declared_sources_are_all_that_go_compiles(name: str, tmp_path: Path) -> None:
     """A package outside the declared folders would change the binary without changing its key."""
     spec = SPECS[name]
