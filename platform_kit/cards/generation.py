@@ -402,7 +402,13 @@ class Generation:
         def write(png: bytes) -> Path:
             return folder.write(card.row.id, card.digest, image.digest, proved(png, image.digest))
 
-        return True, await asyncio.to_thread(write, data)
+        writing = asyncio.ensure_future(asyncio.to_thread(write, data))
+        try:
+            return True, await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # The thread goes on by itself; the folder is not given up before it has ended.
+            await asyncio.wait([writing])
+            raise
 
     # -------------------------------------------------------------------- accounting
 

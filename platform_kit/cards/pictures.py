@@ -71,6 +71,8 @@ class Pictures:
         """The bytes stored under this digest, not proved to be those; None if there are none."""
         # The server sent the picture before the result that names it: it has arrived, if it was sent at all.
         while digest not in self._passed and self._subscription and self._subscription.pending_msgs:
+            if self._client.is_closed:
+                break
             await asyncio.sleep(0)
         data = self._passed.pop(digest, None)
         if data is None:

@@ -59,13 +59,19 @@ class Tail:
         self._last_per_subject = last_per_subject
         self._subscription: Subscription | None = None
         self._consumer = ""
+        self._delivered = 0
         self._heard = 0.0
         self._left = 0
         self.pending: int | None = None
         """Messages the server still holds for this tail, as of the last one; 0 when it has caught up."""
 
     async def __aenter__(self) -> Tail:
-        await self._open()
+        from nats.errors import Error
+
+        try:
+            await self._open()
+        except (Error, TimeoutError):
+            pass  # next() opens, and opens again
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -82,7 +88,7 @@ class Tail:
                 return None
             if self._subscription is None:
                 try:
-                    await asyncio.wait_for(self._open(), left)
+                    await self._open()  # not cut short by our limit: JetStream's own is some seconds
                 except (Error, StreamError, TimeoutError):
                     await asyncio.sleep(min(0.05, left))
                 continue
@@ -108,6 +114,11 @@ class Tail:
             elif status != "100":
                 await self._pull()
             return None
+        delivered = message.metadata.sequence.consumer
+        if delivered != self._delivered + 1:  # some were sent into a connection that is gone
+            await self._close()
+            return None
+        self._delivered = delivered
         sequence = message.metadata.sequence.stream
         self.pending = message.metadata.num_pending
         self._left -= 1
@@ -136,11 +147,13 @@ class Tail:
         try:
             info = await self._js.add_consumer(self._stream, config)
         except JetStreamError as error:
+            if (getattr(error, "code", None) or 0) >= 500:
+                raise TimeoutError(f"the stream {self._stream} is not there yet") from error
             raise StreamError(
                 f"The stream {self._stream} cannot be read: {error}",
                 hint="`platform-kit nats stream ls` lists the streams.",
             ) from error
-        self._consumer = info.name
+        self._consumer, self._delivered = info.name, 0
         self.pending = info.num_pending
         self._subscription = await self._client.subscribe(
             self._client.new_inbox(), pending_bytes_limit=256 * 1024 * 1024

@@ -110,7 +110,7 @@ func TestAFailureOfTheWorkerIsAnAnswer(t *testing.T) {
 func TestAMessageIsHeldUntilSomebodyWorksOnIt(t *testing.T) {
 	s := startServer(t, t.TempDir(), -1)
 	nc, _ := dial(t, s)
-	p := newAsker(t, s.ClientURL(), "")
+	p := newAsker(t, s.ClientURL(), "wait_for_worker: 10s")
 	var asked atomic.Int32
 	arrived := make(chan struct{})
 	go func() {
@@ -143,7 +143,10 @@ func TestASlowWorkerIsWaitedForAndASilentOneIsNot(t *testing.T) {
 	s := startServer(t, t.TempDir(), -1)
 	nc, _ := dial(t, s)
 	answers(t, nc, func(m *nats.Msg) {
-		if string(m.Data) == "die" {
+		if string(m.Data) != "slow" {
+			if string(m.Data) == "die" {
+				_ = m.RespondMsg(&nats.Msg{Header: nats.Header{worker.WorkingHeader: {worker.Running}}})
+			}
 			return
 		}
 		every, err := time.ParseDuration(m.Header.Get(worker.ProgressHeader))
@@ -152,11 +155,11 @@ func TestASlowWorkerIsWaitedForAndASilentOneIsNot(t *testing.T) {
 		}
 		for range 10 {
 			time.Sleep(every)
-			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{worker.WorkingHeader: {every.String()}}})
+			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{worker.WorkingHeader: {worker.Waiting}}})
 		}
 		_ = m.Respond([]byte("at last"))
 	})
-	p := newAsker(t, s.ClientURL(), "silence: 300ms")
+	p := newAsker(t, s.ClientURL(), "silence: 300ms\nattempts: 1\nwait_for_worker: 100ms")
 	text, code, err := ask(t, p, "slow") // takes a second, three times the silence
 	if err != nil || code != "" || text != "at last" {
 		t.Errorf("slow: %q, code %q, error %v", text, code, err)
@@ -164,6 +167,71 @@ func TestASlowWorkerIsWaitedForAndASilentOneIsNot(t *testing.T) {
 	text, code, err = ask(t, p, "die")
 	if err != nil || code != worker.CodeDeadline || !strings.Contains(text, "not heard of for 300ms") {
 		t.Errorf("silent: %q, code %q, error %v", text, code, err)
+	}
+	// What was not begun was not tried, whatever became of the worker.
+	if _, code, err = ask(t, p, "die in the queue"); err == nil || !strings.Contains(err.Error(), "gone before it began") {
+		t.Errorf("silent before it began: code %q, error %v", code, err)
+	}
+}
+
+func TestAWorkerThatFailsIsAskedSoOftenAndNoMore(t *testing.T) {
+	s := startServer(t, t.TempDir(), -1)
+	nc, _ := dial(t, s)
+	var asked atomic.Int32
+	answers(t, nc, func(m *nats.Msg) {
+		switch n := asked.Add(1); {
+		case n%2 == 0:
+			refuse(m, worker.CodeUnavailable, "away for a moment") // counts for nothing
+		case n < 5 || string(m.Data) == "poison":
+			refuse(m, worker.CodeFailed, "boom")
+		default:
+			_ = m.Respond([]byte("done"))
+		}
+	})
+	p := newAsker(t, s.ClientURL(), "attempts: 3")
+	for body, want := range map[string]string{"mends": "done", "poison": `{"column":null,"reason":"boom"}`} {
+		asked.Store(0)
+		batch, err := p.Process(t.Context(), service.NewMessage([]byte(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ := batch[0].AsBytes()
+		tried, _ := batch[0].MetaGet(attemptsKey)
+		if string(text) != want || tried != "3" || asked.Load() != 5 {
+			t.Errorf("%s: %q after %s attempts, asked %d times", body, text, tried, asked.Load())
+		}
+	}
+}
+
+func TestABurstOfSignsLeavesRoomForTheAnswer(t *testing.T) {
+	s := startServer(t, t.TempDir(), -1)
+	nc, _ := dial(t, s)
+	answers(t, nc, func(m *nats.Msg) {
+		for range 9 {
+			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{worker.WorkingHeader: {worker.Running}}})
+		}
+		_ = m.Respond([]byte("ok"))
+	})
+	p := newAsker(t, s.ClientURL(), "silence: 2s\nattempts: 1")
+	codes := make(chan string, 200)
+	for range cap(codes) {
+		go func() {
+			_, code, err := ask(t, p, "x")
+			codes <- fmt.Sprint(code, err)
+		}()
+	}
+	for range cap(codes) {
+		if got := receive(t, codes); got != "<nil>" {
+			t.Fatal(got)
+		}
+	}
+}
+
+func TestARequestTheServerCannotTakeIsRejected(t *testing.T) {
+	s := startServer(t, t.TempDir(), -1)
+	p := newAsker(t, s.ClientURL(), "")
+	if _, code, err := ask(t, p, strings.Repeat("x", 1<<20+1)); err != nil || code != worker.CodeRejected {
+		t.Errorf("code %q, error %v", code, err)
 	}
 }
 
@@ -179,9 +247,9 @@ func TestAnAnswerThatComesTooLateIsNobodyElses(t *testing.T) {
 		_ = (<-late).Respond([]byte("late"))
 		_ = m.Respond(m.Data)
 	})
-	p := newAsker(t, s.ClientURL(), "silence: 100ms")
-	if _, code, err := ask(t, p, "first"); err != nil || code != worker.CodeDeadline {
-		t.Fatalf("code %q, error %v", code, err)
+	p := newAsker(t, s.ClientURL(), "silence: 100ms\nwait_for_worker: 50ms")
+	if _, code, err := ask(t, p, "first"); err == nil {
+		t.Fatalf("code %q, no error", code)
 	}
 	if text, _, err := ask(t, p, "second"); err != nil || text != "second" {
 		t.Errorf("%q, error %v", text, err)

@@ -282,6 +282,38 @@ func TestWhatWasNotBegunIsPutBackAtTheEnd(t *testing.T) {
 	eventually(t, "the rest", func() bool { return got.distinct() == 60 })
 }
 
+func TestAnOutageLongerThanTheAckWaitDoublesNoWork(t *testing.T) {
+	dir := t.TempDir()
+	s := startServer(t, dir, -1)
+	_, js := dial(t, s)
+	consumer := makeWork(t, js, 500*time.Millisecond, 64, 64)
+	got, release := newSeen(), make(chan struct{})
+	consume(t, s.ClientURL(), 2, func(_ context.Context, m *service.Message) error {
+		body, _ := m.AsBytes()
+		got.add(string(body))
+		<-release
+		return nil
+	})
+	eventually(t, "all messages are held", func() bool { _, held := outstanding(t, consumer); return held == 64 })
+	port := portOf(s)
+	s.Shutdown()
+	s.WaitForShutdown()
+	time.Sleep(time.Second) // twice the ack_wait: the server will give all of them again
+	startServer(t, dir, port)
+	eventually(t, "the server gives them again", func() bool {
+		info, err := consumer.Info(context.Background())
+		return err == nil && info.Delivered.Consumer > 64
+	})
+	close(release)
+	eventually(t, "all acknowledgements", func() bool {
+		pending, held := outstanding(t, consumer)
+		return pending == 0 && held == 0
+	})
+	if again := got.twice(); len(again) > 0 {
+		t.Errorf("worked on twice: %v", again)
+	}
+}
+
 func TestTheServerMayComeBack(t *testing.T) {
 	dir := t.TempDir()
 	s := startServer(t, dir, -1)

@@ -3,10 +3,10 @@
 //	jetstream_work  input      messages of a work queue, each acknowledged alone and kept in progress while it is worked on
 //	ask_worker      processor  one question to a worker, which waits as long as the worker works on it and no longer
 //
-// The two belong together. A message whose worker is busy or away is not put back, but held: the input tells the
-// server that it is still being worked on, so nothing runs into a time limit because the workers are slow, and
-// the server sends no more than the consumer's max_ack_pending. What is put back was tried and failed, so the
-// server's count of deliveries is a count of failures.
+// The two belong together. A message whose worker is busy is not put back, but held: the input tells the server that
+// it is still being worked on, so nothing runs into a time limit because the workers are slow, and the server sends
+// no more than the consumer's max_ack_pending. How often a worker failed on a message is counted where it is seen, not
+// by the server's deliveries: those also count every restart on the way.
 package components
 
 import (

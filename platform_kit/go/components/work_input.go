@@ -157,13 +157,20 @@ type session struct {
 	nc       *nats.Conn
 	messages jetstream.MessagesContext
 	log      *service.Logger
-	ready    chan jetstream.Msg // pulled and not yet read; as large as what the server sends ahead
-	ended    chan struct{}      // closed when the consumer sends no more
+	ready    chan *heldMessage // pulled and not yet read; as large as what the server sends ahead
+	ended    chan struct{}     // closed when the consumer sends no more
 	closing  chan struct{}
 	tasks    sync.WaitGroup
 
 	mu   sync.Mutex
-	held map[jetstream.Msg]time.Time // when the server last heard of it
+	held map[uint64]*heldMessage // by stream sequence
+}
+
+// heldMessage is one that was delivered and not acknowledged.
+type heldMessage struct {
+	jetstream.Msg
+	sequence uint64
+	heard    time.Time // when the server last heard of it
 }
 
 func openSession(ctx context.Context, nc *nats.Conn, in *workInput) (*session, error) {
@@ -193,8 +200,8 @@ func openSession(ctx context.Context, nc *nats.Conn, in *workInput) (*session, e
 	}
 	s := &session{
 		nc: nc, messages: messages, log: in.log,
-		ready: make(chan jetstream.Msg, ahead), ended: make(chan struct{}), closing: make(chan struct{}),
-		held: map[jetstream.Msg]time.Time{},
+		ready: make(chan *heldMessage, ahead), ended: make(chan struct{}), closing: make(chan struct{}),
+		held: map[uint64]*heldMessage{},
 	}
 	s.tasks.Add(2)
 	go s.receive()
@@ -214,15 +221,34 @@ func (s *session) receive() {
 			}
 			return
 		}
-		s.mu.Lock()
-		s.held[msg] = time.Now()
-		s.mu.Unlock()
+		held := s.hold(msg)
+		if held == nil {
+			continue
+		}
 		select {
-		case s.ready <- msg:
+		case s.ready <- held:
 		case <-s.closing:
-			s.putBack(msg)
+			s.putBack(held)
 		}
 	}
+}
+
+// hold remembers a message. It returns nil for one that is held already: after an outage longer than ack_wait the
+// server gives it again, and the first one's acknowledgement is still good.
+func (s *session) hold(msg jetstream.Msg) *heldMessage {
+	about, err := msg.Metadata()
+	if err != nil {
+		s.log.Errorf("not a message of a stream: %v", err)
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.held[about.Sequence.Stream] != nil {
+		return nil
+	}
+	held := &heldMessage{msg, about.Sequence.Stream, time.Now()}
+	s.held[held.sequence] = held
+	return held
 }
 
 // touch tells the server, in time, of every message it has not heard of for a while.
@@ -246,32 +272,32 @@ func (s *session) touch(every time.Duration) {
 }
 
 // due lists the messages the server is to hear of, and notes that it did.
-func (s *session) due(now time.Time, every time.Duration) []jetstream.Msg {
+func (s *session) due(now time.Time, every time.Duration) []*heldMessage {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var found []jetstream.Msg
-	for msg, heard := range s.held {
-		if now.Sub(heard) >= every/2 {
-			s.held[msg] = now
+	var found []*heldMessage
+	for _, msg := range s.held {
+		if now.Sub(msg.heard) >= every/2 {
+			msg.heard = now
 			found = append(found, msg)
 		}
 	}
 	return found
 }
 
-func (s *session) release(msg jetstream.Msg) {
+func (s *session) release(msg *heldMessage) {
 	s.mu.Lock()
-	delete(s.held, msg)
+	delete(s.held, msg.sequence)
 	s.mu.Unlock()
 }
 
-func (s *session) putBack(msg jetstream.Msg) {
+func (s *session) putBack(msg *heldMessage) {
 	s.release(msg)
 	_ = msg.Nak() // without a connection the server finds out by itself, after ack_wait
 }
 
 // acknowledge returns what Wombat calls when it is done with a message.
-func (s *session) acknowledge(msg jetstream.Msg, backoff []time.Duration) service.AckFunc {
+func (s *session) acknowledge(msg *heldMessage, backoff []time.Duration) service.AckFunc {
 	return func(_ context.Context, failure error) error {
 		s.release(msg)
 		if failure == nil {
@@ -299,7 +325,7 @@ func (s *session) close() {
 	s.tasks.Wait()
 	late.Stop()
 	s.mu.Lock()
-	left := slices.Collect(maps.Keys(s.held))
+	left := slices.Collect(maps.Values(s.held))
 	s.mu.Unlock()
 	for _, msg := range left {
 		s.putBack(msg)

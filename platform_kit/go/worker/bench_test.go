@@ -18,7 +18,7 @@ func BenchmarkPool(b *testing.B) {
 	for b.Loop() {
 		room <- struct{}{} // so that none is refused
 		open.Add(1)
-		p.submit(Request{Data: data, Received: time.Now()}, 0, answer)
+		p.submit(Request{Data: data, Received: time.Now()}, 0, nil, answer)
 	}
 	open.Wait()
 }

@@ -40,7 +40,7 @@ func (p *program) once(ctx context.Context, c config, in io.Reader, log *slog.Lo
 		err error
 	}
 	answered := make(chan result, 1)
-	pool.submit(Request{Data: data, Received: received}, 0, func(res Response, err error) { answered <- result{res, err} })
+	pool.submit(Request{Data: data, Received: received}, 0, nil, func(res Response, err error) { answered <- result{res, err} })
 	select {
 	case r := <-answered:
 		return r.res, r.err

@@ -18,7 +18,9 @@ type job struct {
 	limit  time.Duration
 	ctx    deadline
 	answer answer
+	life   *life
 	state  atomic.Int32
+	late   atomic.Bool // its time is over, and the handler has its last moment
 	timer  *time.Timer
 }
 
@@ -29,8 +31,8 @@ const (
 	answered
 )
 
-func newJob(p *pool, req Request, limit time.Duration, reply answer) *job {
-	j := &job{pool: p, req: req, limit: limit, answer: reply}
+func newJob(p *pool, req Request, limit time.Duration, life *life, reply answer) *job {
+	j := &job{pool: p, req: req, limit: limit, life: life, answer: reply}
 	j.ctx.expiry = req.Received.Add(limit)
 	j.timer = time.AfterFunc(time.Until(j.ctx.expiry), j.expire)
 	return j
@@ -48,14 +50,14 @@ func (j *job) leave(from int32) bool {
 }
 
 // start tells whether the job is still to be worked on. From here on the handler has the worker's own time limit, if
-// the asker waits that long.
+// the asker waits that long or is shown life.
 func (j *job) start() bool {
 	now := time.Now()
 	if !now.Before(j.ctx.expiry) {
 		j.expire() // nobody waits for this answer any more; the next request is worth more
 		return false
 	}
-	if end := now.Add(j.pool.limits.Timeout); end.Before(j.ctx.expiry) {
+	if end := now.Add(j.pool.limits.Timeout); j.life != nil || end.Before(j.ctx.expiry) {
 		j.ctx.expiry, j.limit = end, j.pool.limits.Timeout
 		j.timer.Reset(j.limit)
 	}
@@ -63,6 +65,7 @@ func (j *job) start() bool {
 		return false
 	}
 	j.pool.waiting.Add(-1)
+	j.life.begin()
 	return true
 }
 
@@ -75,13 +78,24 @@ func (j *job) finish(res Response, err error) {
 	}
 }
 
-// expire answers a job whose time is over. The timer may call it before newJob has returned.
+// expire answers a job whose time is over. A handler that runs gets a last moment to say itself what went wrong: that
+// what it needs is away is another thing than that it is slow. The timer may call it before newJob has returned.
 func (j *job) expire() {
-	j.ctx.end(context.DeadlineExceeded)
-	switch {
-	case j.leave(waiting):
+	if j.leave(waiting) {
+		j.ctx.end(context.DeadlineExceeded)
 		j.pool.refuse(j.answer, "the request waited longer than its deadline")
-	case j.leave(running):
+		return
+	}
+	if left := time.Until(j.ctx.expiry); left > 0 {
+		j.timer.Reset(left) // it has begun in this very moment, and has its time
+		return
+	}
+	j.ctx.end(context.DeadlineExceeded)
+	if !j.late.Swap(true) {
+		j.timer.Reset(lastMoment)
+		return
+	}
+	if j.leave(running) {
 		j.pool.failed.Add(1)
 		j.answer(Response{}, errDeadline(j.limit))
 	}

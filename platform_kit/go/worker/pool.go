@@ -53,8 +53,9 @@ func newPool(handler Handler, limits Limits, log *slog.Logger) *pool {
 }
 
 // submit queues a request, or answers it at once if it is too large, the queue is full or the pool is stopping.
-// patience is how long the asker waits; zero means it did not say.
-func (p *pool) submit(req Request, patience time.Duration, reply answer) {
+// patience is how long the asker waits; zero means it did not say. An asker who is shown life waits that long for the
+// work to begin, and then for as long as it takes.
+func (p *pool) submit(req Request, patience time.Duration, life *life, reply answer) {
 	if len(req.Data) > p.limits.MaxRequestBytes {
 		p.rejectSize(int64(len(req.Data)), reply)
 		return
@@ -71,7 +72,7 @@ func (p *pool) submit(req Request, patience time.Duration, reply answer) {
 		return
 	}
 	p.waiting.Add(1)
-	j := newJob(p, req, limit, reply)
+	j := newJob(p, req, limit, life, reply)
 	select {
 	case p.jobs <- j:
 	default:

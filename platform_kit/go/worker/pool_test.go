@@ -17,9 +17,24 @@ var discard = slog.New(slog.DiscardHandler)
 var testLimits = Limits{Concurrency: 2, Queue: 2, MaxRequestBytes: 100, Timeout: time.Minute, Drain: time.Second}
 
 // ask submits data and returns a channel with the error the answer came with.
+func TestWhatAHandlerSaysAtItsDeadlineCounts(t *testing.T) {
+	p := newPool(func(ctx context.Context, _ Request) (Response, error) {
+		<-ctx.Done()
+		return Response{}, Unavailable(ctx.Err()) // what it needs is away: that is no failure of the message
+	}, Limits{Concurrency: 1, Queue: 4, MaxRequestBytes: 100, Timeout: 50 * time.Millisecond}, discard)
+	defer p.stop(0)
+	for range 10 {
+		answered := make(chan error, 1)
+		p.submit(Request{Received: time.Now()}, 10*time.Second, nil, func(_ Response, err error) { answered <- err })
+		if code, _, _ := ErrorReply(<-answered); code != CodeUnavailable {
+			t.Fatalf("code %s", code)
+		}
+	}
+}
+
 func ask(p *pool, data string, patience time.Duration) <-chan error {
 	answered := make(chan error, 1)
-	p.submit(Request{Data: []byte(data), Received: time.Now()}, patience, func(_ Response, err error) { answered <- err })
+	p.submit(Request{Data: []byte(data), Received: time.Now()}, patience, nil, func(_ Response, err error) { answered <- err })
 	return answered
 }
 
@@ -119,7 +134,7 @@ func TestARequestNobodyWaitsForIsNotWorkedOn(t *testing.T) {
 		return Response{}, nil
 	}, testLimits, discard)
 	answered := make(chan error, 1)
-	p.submit(Request{Received: time.Now().Add(-time.Second)}, time.Millisecond, func(_ Response, err error) { answered <- err })
+	p.submit(Request{Received: time.Now().Add(-time.Second)}, time.Millisecond, nil, func(_ Response, err error) { answered <- err })
 	if err := <-answered; codeOf(err) != CodeUnavailable {
 		t.Errorf("got %v", err)
 	}

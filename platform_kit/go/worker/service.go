@@ -23,6 +23,7 @@ const (
 
 	queueGroup    = "workers"
 	reconnectWait = 50 * time.Millisecond
+	respondFor    = 10 * time.Second
 )
 
 // connect opens the one connection of the process. Later losses of the server are waited out for ever.
@@ -149,12 +150,13 @@ func (p *program) register(nc *nats.Conn, c config, pool *pool, log *slog.Logger
 			patience, _ = time.ParseDuration(text) // unreadable is as good as absent
 		}
 		to := req.Reply()
-		silent := showLife(nc, to, header.Get(ProgressHeader))
+		life := showLife(nc, to, header.Get(ProgressHeader))
 		pool.submit(
 			Request{Subject: req.Subject(), Header: header, Data: req.Data(), Received: time.Now()},
 			patience,
+			life,
 			func(res Response, err error) {
-				silent()
+				life.end()
 				respond(nc, to, res, err, log)
 			},
 		)
@@ -186,7 +188,12 @@ func respond(nc *nats.Conn, to string, res Response, err error, log *slog.Logger
 		msg.Data = body
 		msg.Header = nats.Header{micro.ErrorCodeHeader: {code}, micro.ErrorHeader: {description}}
 	}
-	if err := nc.PublishMsg(msg); err != nil {
+	err = nc.PublishMsg(msg)
+	for end := time.Now().Add(respondFor); errors.Is(err, nats.ErrReconnectBufExceeded) && time.Now().Before(end); {
+		time.Sleep(reconnectWait) // the server is away, and what waits for it is all there is room for
+		err = nc.PublishMsg(msg)
+	}
+	if err != nil {
 		log.Error("answer not sent", "error", err)
 	}
 }

@@ -181,7 +181,7 @@ func (s *frameServer) submit(f frame) error {
 		return f.err
 	default:
 		s.replies <- reply
-		s.pool.submit(Request{Data: f.body, Received: received}, 0, answer)
+		s.pool.submit(Request{Data: f.body, Received: received}, 0, nil, answer)
 	}
 	return nil
 }

@@ -25,7 +25,7 @@ type imageStream struct{ js jetstream.JetStream }
 func (s imageStream) store(ctx context.Context, digest string, data []byte) error {
 	for {
 		attempt, cancel := context.WithTimeout(ctx, storeAttempt)
-		_, err := s.js.PublishMsg(attempt,
+		_, err := s.publish(attempt,
 			&nats.Msg{Subject: imageSubject + digest, Data: data, Header: nats.Header{"Content-Type": {"image/png"}}},
 			jetstream.WithExpectLastSequencePerSubject(0),
 		)
@@ -48,4 +48,12 @@ func (s imageStream) store(ctx context.Context, digest string, data []byte) erro
 		case <-time.After(storePause):
 		}
 	}
+}
+
+// publish sends nothing while the server is away: what waits to be sent has little room, and answers need it.
+func (s imageStream) publish(ctx context.Context, msg *nats.Msg, options ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if !s.js.Conn().IsConnected() {
+		return nil, nats.ErrConnectionReconnecting
+	}
+	return s.js.PublishMsg(ctx, msg, options...)
 }
