@@ -683,8 +683,8 @@ async def _cancel_others(timeout_s: float) -> list[str]:
 class _Bar:
     """A job's progress on stderr, drawn by the waiting thread, so that a notebook puts it under its cell.
 
-    In a terminal and a notebook a tqdm bar that overwrites itself, in a log a line now and then. A job that
-    ends at once draws nothing.
+    In a terminal and a notebook a tqdm bar that overwrites itself; in a log, and in a notebook that papermill
+    or nbconvert runs, a line now and then. A job that ends at once draws nothing.
     """
 
     DELAY_S = 0.3
@@ -697,9 +697,9 @@ class _Bar:
         self._next_at = time.monotonic() + self.DELAY_S
         self._drawn: Progress | None = None
         in_notebook = type(self._stream).__module__.startswith("ipykernel")
-        self._overwrites = in_notebook or _is_terminal(self._stream)
+        self._overwrites = not _runs_unattended() if in_notebook else _is_terminal(self._stream)
         # A notebook keeps every redraw in its file, and a log every line.
-        self._interval_s = 0.5 if in_notebook else 0.1 if self._overwrites else 5.0
+        self._interval_s = 5.0 if not self._overwrites else 0.5 if in_notebook else 0.1
 
     def __enter__(self) -> Self:
         return self
@@ -760,6 +760,22 @@ def _is_terminal(stream: TextIO) -> bool:
     try:
         return stream.isatty()
     except (AttributeError, ValueError):
+        return False
+
+
+def _runs_unattended() -> bool:
+    """Whether the cell's request came from a program that collects what is written, not from a front end.
+
+    A front end in front of a person overwrites a line that is drawn again, and takes questions (``input()``);
+    nbclient, which papermill and nbconvert run cells with, keeps each redraw and says that it takes none.
+    """
+    ipython = sys.modules.get("IPython")  # it is there where a kernel is
+    if ipython is None:
+        return False
+    try:
+        request = ipython.get_ipython().kernel.get_parent("shell")
+        return request["content"]["allow_stdin"] is False
+    except (AttributeError, KeyError, LookupError, TypeError):
         return False
 
 

@@ -114,6 +114,39 @@ class ArtFolder:
             what = "is a file" if self.path.exists() else "is not there"
             raise UsageError(f"The folder {path} {what}.", hint="Name the folder the pictures are in.")
 
+    @property
+    def problem(self) -> str | None:
+        """Why there is nothing to see any more, in words; None while the folder is there."""
+        if os.path.isdir(self.path):
+            return None
+        instead = ": a file has its name" if os.path.lexists(self.path) else ""
+        return f"the folder is not there any more{instead}; it is watched on once it is back"
+
+    def refuse_output(self, out: Path | None) -> None:
+        """Refuse a folder for cards whose cards would be taken for source art.
+
+        Parameters
+        ----------
+        out: As for :meth:`platform_kit.platform.Platform.generate`: cards are written to its ``cards``.
+
+        Errors: ``UsageError`` if ``out`` or its ``cards`` is this folder or lies in it.
+
+        Example
+        -------
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     ArtFolder(Path(folder) / ".").refuse_output(Path(folder).parent / "elsewhere")
+        """
+        if out is None:
+            return
+        for written in (out.expanduser(), out.expanduser() / "cards"):
+            if Path(os.path.realpath(written)).is_relative_to(self.path):
+                raise UsageError(
+                    f"The cards would be written to {written}, which lies in the watched folder {self.path}: "
+                    f"each card would be taken for a new picture, and that would never end.",
+                    hint="Give an out= beside the folder with the art, not in it.",
+                )
+
     def scan(self) -> dict[str, Found]:
         """Every picture by path, in the order of their paths; none if the folder is gone.
 

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 AT_ONCE = 8
 """Pictures read and uploaded at the same moment; their bytes are in memory until then."""
 PUBLISH_TIMEOUT_S = 2.0
+LOOKING = "looking"
+PREPARING = "preparing"
 FINAL = ("folder", "rules", "prepare")
 """Rejections at these stages stand until something changes; what a worker failed on is tried again."""
 _RESULTS = ["assets.prepared.*", "assets.rejected.*", "assets.removed.*", "assets.atlas.*"]
@@ -130,7 +132,7 @@ class Preparation:
         Errors: ``RunError``, ``StreamError``, and what the job raises when nothing moves.
         """
         started = time.monotonic()
-        meter.update(text="looking")
+        meter.update(text=LOOKING)
         if self._files is None:
             await self._remember()
         self._pipeline = await patiently(lambda: noted_art_pipeline(self._js))
@@ -208,7 +210,6 @@ class Preparation:
         started: float,
         meter: Meter,
     ) -> None:
-        meter.update(text="preparing")
         info = await patiently(lambda: self._js.stream_info(RESULTS))
         waiting: dict[int, _Change] = {}
         async with Tail(self._client, RESULTS, subjects=_RESULTS, start_seq=info.state.last_seq + 1) as tail:
@@ -267,6 +268,8 @@ class Preparation:
             async with gate:
                 await self._ask_one(item, waiting, changed, started, meter)
 
+        if gone:
+            meter.update(text=PREPARING)
         for path in gone:
             before = self.pictures[path]
             body = {"task": "remove", "path": path, "digest": None, "content": None, "source": before.source}
@@ -312,6 +315,7 @@ class Preparation:
             picture = Picture.of(earlier, status, path=item.path, took_ms=(time.monotonic() - started) * 1000)
             self._keep(item.path, replace(picture, timings_ms={}), known, changed, meter)
             return
+        meter.update(text=PREPARING)
         body: dict[str, Any] = {"path": item.path, "digest": digest, "content": content, "source": source}
         if refusal is not None:
             body |= {"task": "refuse", "column": refusal.column, "reason": refusal.reason}

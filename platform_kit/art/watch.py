@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
 from platform_kit.art.pictures import STATUSES
-from platform_kit.art.preparation import Look, Preparation
+from platform_kit.art.preparation import LOOKING, Look, Preparation
 from platform_kit.art.shown import ArtView, Fetch
 from platform_kit.art.watcher import Watcher
 from platform_kit.cards.run import CardRun
@@ -27,6 +27,8 @@ CARDS_KEPT = 10
 LOOKS_KEPT = 1000
 BREATH_S = 1.0
 """How often a watch that has nothing to do says that it is alive."""
+MOMENT_S = 1.0
+"""A look that finds nothing to do is not worth showing before it has taken this long."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class ArtWatch(ArtView):
         self._news = threading.Condition()
         self._asked = 1  # looks asked for; the first is the watch's own
         self._answered = 0
+        self._looking_since: float | None = None
         self._problem: PlatformKitError | None = None
         self._failure: BaseException | None = None
         self._ending = False
@@ -149,10 +152,10 @@ class ArtWatch(ArtView):
                 "time": pd.Timestamp(line.at, unit="s"),
                 **{status: line.look.changed[status] for status in STATUSES},
                 "atlas": "packed" if line.look.atlas else "unchanged",
-                "art_s": line.look.seconds,
+                "art_s": round(line.look.seconds, 2),
                 "cards_rendered": line.cards.rendered if line.cards and line.problem is None else None,
                 "cards_rejected": line.cards.rejected_count if line.cards and line.problem is None else None,
-                "seconds": line.seconds,
+                "seconds": round(line.seconds, 2),
                 "problem": line.problem,
             }
             for line in list(self._lines)
@@ -170,19 +173,37 @@ class ArtWatch(ArtView):
         return self._summary().html()
 
     def _summary(self) -> StatusCard:
-        state = "watching" if self.running else self._job.state if not self._ending else "stopped"
-        if self.running and self._answered < self._asked:
+        state = "watching" if self.running else "stopped" if self._stopped else self._job.state
+        if self.running and self._working:
             state = "working"
+        missing = self._preparation.folder.problem if self.running else None
+        error = self._problem or self._failure
+        problems = [missing, _one_line(error) if error is not None else None]
         newest = self._cards[-1] if self._cards else None
         facts: dict[str, object] = {
-            "problem": str(self._problem or self._failure or "") or None,
+            "problem": "; ".join(problem for problem in problems if problem) or None,
             "cards": _cards_text(newest) if newest is not None else None,
             "looks": f"{len(self._lines)} with changes",
         }
         tones: dict[str, Tone] = {"watching": "good", "working": "busy"}
-        if self._problem is not None or self._failure is not None:
+        if facts["problem"] is not None:
             tones["watching"] = "bad"
         return self._card("art", state, facts, tones.get(state))
+
+    @property
+    def _working(self) -> bool:
+        """Whether a look has something to do, as far as one can tell; a late event makes one that has not."""
+        if self._answered == 0:
+            return True
+        since = self._looking_since
+        if since is None:
+            return False
+        return self._job.progress.text != LOOKING or time.monotonic() - since > MOMENT_S
+
+    @property
+    def _stopped(self) -> bool:
+        """Whether it was ended on purpose: by itself, or with its platform."""
+        return self._ending or (self._failure is None and self._job.state == "cancelled")
 
     def _ready(self) -> None:
         """A watch that was stopped shows how things stood, one that failed says so."""
@@ -195,7 +216,7 @@ class ArtWatch(ArtView):
                 f"The folder {self.folder} cannot be watched: {self._failure}.",
                 hint="Where the system has no more watches to give, set WATCHFILES_FORCE_POLLING=1.",
             ) from self._failure
-        if not self._ending:
+        if not self._stopped:
             self._job.result()  # raises what ended it
         raise NotRunningError("The watch was stopped.", hint="platform.watch_art(...) makes another.")
 
@@ -227,8 +248,11 @@ class ArtWatch(ArtView):
             while True:
                 asked = self._asked
                 self._wake.clear()
+                meter.update(text=LOOKING)
+                self._looking_since = time.monotonic()
                 await self._look(meter)
                 with self._news:
+                    self._looking_since = None
                     self._answered = asked
                     self._news.notify_all()
                 await self._rest(meter, asked)
@@ -263,7 +287,7 @@ class ArtWatch(ArtView):
             problem = error
         self._problem = problem
         if look is not None and (not look.empty or run is not None or problem is not None):
-            text = str(problem) if problem is not None else None
+            text = _one_line(problem) if problem is not None else None
             self._lines.append(_Line(at, look, run, text, time.monotonic() - started))
 
     async def _run_cards(self, render: Callable[[], CardRun], meter: Meter) -> CardRun:
@@ -287,13 +311,18 @@ async def _finished(run: CardRun) -> None:
     await run
 
 
+def _one_line(error: BaseException) -> str:
+    """What is said of an error where there is one line for it."""
+    return " ".join(str(error).split())
+
+
 def _cards_text(run: CardRun) -> str:
     if not run.done:
         return f"rendering: {run.progress}"
     try:
         counts = run.counts
     except PlatformKitError as error:
-        return f"the last run failed: {error.what}"
+        return f"the last run failed: {' '.join(error.what.split())}"
     return (
         f"{counts['rendered']:,} rendered + {counts['unchanged']:,} unchanged + "
         f"{counts['rejected']:,} rejected in the last run"

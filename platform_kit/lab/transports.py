@@ -456,7 +456,13 @@ def _summary(results: pd.DataFrame, sent: int, begin: int, end: int, *, what: st
 
 
 def _in_words(rows: pd.DataFrame) -> str:
-    """The rows of one transport in a sentence."""
+    """The rows of one transport in a sentence.
+
+    >>> import pandas as pd
+    >>> rows = {"transport": "command", "payload_bytes": 128, "threads": [1, 16], "p50_ms": 0.2}
+    >>> _in_words(pd.DataFrame({**rows, "rate_msgs_per_s": [100.0, 80.0]})).split("; ")[1:]
+    ['200 µs a message with 1 thread', '16 threads carry no more than 1 thread']
+    """
     sizes = sorted(set(rows["payload_bytes"]))
     most = {
         size: rows[rows["payload_bytes"] == size]["rate_msgs_per_s"].max() for size in (sizes[0], sizes[-1])
@@ -473,7 +479,9 @@ def _in_words(rows: pd.DataFrame) -> str:
     if len(small) > 1 and first["rate_msgs_per_s"] > 0:
         times = last["rate_msgs_per_s"] / first["rate_msgs_per_s"]
         many = human_count(last["threads"], "thread")
-        words.append(f"{many} carry {times:.1f} times as much as {first['threads']}")
+        few = human_count(first["threads"], "thread")
+        more = f"{times:.1f} times as much as {first['threads']}" if times >= 1.05 else f"no more than {few}"
+        words.append(f"{many} carry {more}")
     return "; ".join(words)
 
 

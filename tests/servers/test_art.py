@@ -305,10 +305,30 @@ def test_a_folder_that_goes_and_comes_back_is_watched_on(watch: ArtWatch, art: P
     assert watch.wait_idle().counts["prepared"] == 1
     art.rename(art.with_name("elsewhere"))
     assert statuses(watch.wait_idle()) == {"a.svg": "removed"}
+    assert watch.text().startswith("✗ art: watching") and "not there any more" in watch.text()
+    art.write_bytes(b"")
+    assert "a file has its name" in watch.wait_idle().text()
+    art.unlink()
     art.mkdir()
+    assert watch.wait_idle().text().startswith("● art: watching") and "any more" not in watch.text()
     wait_for(lambda: watch._watcher._thread.is_alive(), "the watcher")
     write(art, {"b.svg": own(art, "blue")})
     wait_for(lambda: statuses(watch).get("b.svg") == "prepared", "the picture in the new folder")
+
+
+def test_a_look_that_finds_nothing_is_not_called_work(
+    watch: ArtWatch, art: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("platform_kit.art.watch.MOMENT_S", float("inf"))  # however slow the machine is
+    write(art, {"a.svg": own(art, "red")})
+    watch.wait_idle()
+    for _ in range(20):
+        watch._changed()  # an event that comes late
+        assert "art: watching" in watch.text()
+    watch.wait_idle()
+    assert "art: watching" in watch.text() and len(watch.history) == 1
+    seconds = watch.history[["art_s", "seconds"]]
+    assert (seconds == seconds.round(2)).all(axis=None)
 
 
 def test_cards_that_show_a_changed_picture_render_again(
@@ -349,6 +369,7 @@ def test_a_deck_that_cannot_be_read_is_said_and_the_watch_goes_on(
         with pytest.raises(DeckError):
             watch.wait_idle()
         assert "problem" in watch.text() and watch.counts["prepared"] == 1
+        assert "⏎" not in watch.text() + watch.html() and "→" in watch.history["problem"].iloc[-1]
         (tmp_path / "deck.csv").write_text("id,name,art\nf,Fox,art/fox.svg\n")
         assert watch.wait_idle().cards[-1].rendered == 1
 
@@ -366,6 +387,9 @@ def test_a_watch_ends_with_its_platform_and_can_be_stopped_twice(art: Path) -> N
     assert not watch.running and watch.counts["seen"] == 1
     with pytest.raises(NotRunningError, match="stopped"):
         _ = watch.images["a.svg"]
+    with pytest.raises(NotRunningError, match=r"watch was stopped.*\n.*makes another"):
+        watch.wait_idle()
+    assert "art: stopped" in watch.text()
     watch.stop()
 
 
@@ -374,6 +398,9 @@ def test_what_cannot_be_watched_is_wrong_usage(platform: Platform, tmp_path: Pat
     for folder, says in (("nothing", "is not there"), ("file.png", "is a file")):
         with pytest.raises(UsageError, match=says):
             platform.watch_art(tmp_path / folder)
+    for out in (tmp_path, tmp_path / "cards"):
+        with pytest.raises(UsageError, match="lies in the watched folder"):
+            platform.watch_art(tmp_path, out=out)
     with pytest.raises(NotRunningError):
         Platform().prepare_art(tmp_path)
 

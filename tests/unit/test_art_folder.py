@@ -49,6 +49,36 @@ def test_links_stay_inside(tmp_path: Path) -> None:
     assert names(inside) == {"a.png": True, "to-inside.png": True, "to-outside.png": False, "loop.png": False}
 
 
+def test_cards_are_not_written_to_where_art_is_looked_for(tmp_path: Path) -> None:
+    art = tmp_path / "art"
+    art.mkdir()
+    (tmp_path / "link").symlink_to(art)
+    (tmp_path / "beside" / "cards").mkdir(parents=True)
+    folder = ArtFolder(art)
+    for out in (None, tmp_path, tmp_path / "art-cards", tmp_path / "cards", art / ".." / "beside"):
+        folder.refuse_output(out)
+    for out in (art, art / "cards", art / "deep" / "er", tmp_path / "link", art / ".." / "art"):
+        with pytest.raises(UsageError, match="lies in the watched folder") as caught:
+            folder.refuse_output(out)
+        assert "beside the folder" in caught.value.hint
+    with pytest.raises(UsageError, match="lies in"):  # cards go to out/cards
+        ArtFolder(tmp_path / "beside" / "cards").refuse_output(tmp_path / "beside")
+
+
+def test_a_folder_that_is_gone_says_so_until_it_is_back(tmp_path: Path) -> None:
+    art = tmp_path / "art"
+    art.mkdir()
+    folder = ArtFolder(art)
+    assert folder.problem is None
+    art.rename(tmp_path / "elsewhere")
+    assert "the folder is not there any more; " in str(folder.problem)
+    art.write_bytes(b"")
+    assert "not there any more: a file has its name" in str(folder.problem)
+    art.unlink()
+    art.mkdir()
+    assert folder.problem is None
+
+
 def test_a_file_that_became_a_link_is_not_read(tmp_path: Path) -> None:
     (tmp_path / "secret").write_bytes(b"secret")
     (tmp_path / "art").mkdir()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -549,6 +551,46 @@ def test_a_lost_stderr_does_not_lose_the_job(thread: LoopThread, monkeypatch: py
     gate.set()
     job.wait(timeout_s=5)
     assert job.progress.done == 10
+
+
+def test_a_notebook_that_nobody_watches_keeps_lines_and_no_redraws() -> None:
+    # nbclient is what papermill and nbconvert run a notebook with; a person's front end answers questions.
+    script = """
+        import json, nbformat
+        from nbclient import NotebookClient
+        cell = '''
+        import threading
+        from test_jobs import stepping
+        from platform_kit import jobs
+        jobs._Bar.DELAY_S = 0.0
+        gate = threading.Event()
+        with jobs.LoopThread("bar") as thread:
+            job = thread.submit(stepping(gate), name="rendering", total=10, unit="card")
+            try:
+                job.wait(timeout_s=0.35)
+            except jobs.WaitTimeout:
+                gate.set()
+            job.wait(timeout_s=20)
+        '''
+        notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(cell) for _ in "12"])
+        client = NotebookClient(notebook, timeout=40, kernel_name="python3")
+        with client.setup_kernel():
+            for number, watched in enumerate((False, True)):
+                client.kc.allow_stdin = client.kc.allow_stdin or watched
+                client.execute_cell(notebook.cells[number], number)
+        print(json.dumps(["".join(shown["text"] for shown in cell.outputs) for cell in notebook.cells]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=90,
+        cwd=Path(__file__).parent,
+    )
+    assert done.returncode == 0, done.stderr
+    unwatched, watched = json.loads(done.stdout)
+    assert "\r" not in unwatched and "rendering: card 3 of 10 (30%), drawing" in unwatched
+    assert "\r" in watched and "3/10" in watched
 
 
 def test_the_bar_starts_no_thread_and_no_process() -> None:
