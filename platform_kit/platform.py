@@ -326,7 +326,7 @@ class Platform:
         _check_count("count", count, least=1)
         self._require()
         program = find_program(path, self.settings, progress=binaries.console_progress())
-        kind = worker_kind(program, name=name, env=env or {})
+        kind = worker_kind(program, name=name, env={} if env is None else env)
         with self._lock:
             fleet = self._require().open_fleet()
             run_uninterrupted(
@@ -369,6 +369,15 @@ class Platform:
 
     def _not_ours(self, name: str) -> UsageError:
         backing = self._require()
+        fleet = backing.fleet
+        # What answers as workers.<name> may run here under another name.
+        called = [kind.name for kind in fleet.kinds.values() if kind.service == name] if fleet else []
+        if called:
+            shown = " and ".join(map(repr, called))
+            return UsageError(
+                f"The workers that answer as {name!r} are called {shown} here.",
+                hint=f"Scale them by that name: scale_workers({called[0]!r}, ...).",
+            )
         elsewhere = [row for row in self.workers().rows if row.name == name]
         if elsewhere:
             shown = ", ".join(f"{row.instance} (process {row.pid})" for row in elsewhere[:4])
@@ -542,6 +551,7 @@ class Platform:
 
             render = render_again
         preparation = self._preparation(folder)
+        preparation.folder.refuse_output(_path(out, "out"))
         fetch = Fetch(self._loop, self._require().client)
         return ArtWatch(preparation, self._loop, fetch, render=render, stall_timeout_s=limit)
 

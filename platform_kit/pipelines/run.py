@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from platform_kit import binaries
 from platform_kit.errors import LintError, PipelineRunError, UsageError
-from platform_kit.reprs import Shown, StatusCard, Table, human_count, human_seconds
+from platform_kit.reprs import Shown, StatusCard, Table, clean, human_count, human_seconds, shorten
 from platform_kit.servers.credentials import write_private
 from platform_kit.servers.process import TAIL_BYTES, Cancelled, Process, Spec, tail
 from platform_kit.servers.uninterrupted import run_uninterrupted
@@ -39,6 +39,10 @@ STOP_S = 3.0
 TROUBLE_S = 2.0
 TROUBLE_TIMES = 3
 OUTPUT_BYTES = 1024 * 1024
+SHOWN_ERRORS = 5
+WIDE = 300
+"""An error is shown nearly whole: it is the reason."""
+
 VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _USE = re.compile(r"\$\{(?P<name>[A-Za-z_][A-Za-z0-9_]*)(?::(?P<default>[^}]*))?\}")
 # Wombat tries again for ever what only a person can mend.
@@ -76,6 +80,9 @@ class PipelinePart:
 @dataclass(frozen=True, repr=False)
 class PipelineRun(Shown):
     """What came of running a pipeline.
+
+    Shown, a run that came to its end says also what it lacks, with the last errors of the log: messages that
+    failed, an input that read nothing, errors that no count has.
 
     Parameters
     ----------
@@ -126,11 +133,35 @@ class PipelineRun(Shown):
 
     def text(self) -> str:
         """The run as lines of text."""
-        return self._card().text()
+        return "\n".join([self._card().text(), *(f"  {line}" for line in self._errors())])
 
     def html(self) -> str:
         """The run as HTML."""
-        return self._card().html()
+        errors = self._errors()
+        table = Table(["last errors"], [(line,) for line in errors], max_width=WIDE)
+        return self._card().html() + (table.html() if errors else "")
+
+    def _errors(self) -> list[str]:
+        """The last different errors of the log of a run that came to its end; else the exception has them."""
+        if self.state != "finished":
+            return []
+        errors = [clean(line) for line in self._logged_errors()]
+        return [shorten(line, WIDE) for line in _last_distinct(errors, SHOWN_ERRORS)]
+
+    @property
+    def _shortcoming(self) -> str:
+        """What a run that came to its end lacks, in words; "" if nothing."""
+        if self.state != "finished":
+            return ""
+        if self.failed:
+            return f"{self.failed:,} failed"
+        if self.received == 0:
+            return "read nothing"
+        # An input that cannot read a file to its end counts no failure, and says so only there.
+        return "with errors" if self._logged_errors() else ""
+
+    def _logged_errors(self) -> list[str]:
+        return [line for line in self.log.splitlines() if line.startswith("error ")]
 
     def _card(self) -> StatusCard:
         facts: dict[str, object] = {"took": human_seconds(self.seconds)}
@@ -142,9 +173,11 @@ class PipelineRun(Shown):
             facts["exit code"] = self.exit_code
         rows = [(part.label, part.kind, part.received, part.sent, part.failed) for part in self.parts]
         table = Table(("part", "kind", "received", "sent", "failed"), rows) if rows else None
-        return StatusCard(
-            self.name, self.state, facts, table, tone=None if self.state == "finished" else "bad"
-        )
+        if self.state != "finished":
+            return StatusCard(self.name, self.state, facts, table, tone="bad")
+        if lacks := self._shortcoming:
+            return StatusCard(self.name, f"{self.state}, {lacks}", facts, table, tone="busy")
+        return StatusCard(self.name, self.state, facts, table)
 
     def _sum(self, kind: str, count: str) -> int | None:
         found = [getattr(part, count) for part in self.parts if part.kind == kind]
@@ -181,6 +214,11 @@ def checked_variables(variables: Mapping[str, object] | None) -> dict[str, str]:
 
     Errors: ``UsageError`` for a name no variable can have, or a value that is not plain.
     """
+    if variables is not None and not isinstance(variables, Mapping):
+        raise UsageError(
+            f"variables={shorten(repr(variables), 80)} are no names with values.",
+            hint="Give a mapping, such as variables={'DECK': 'cards.csv'}.",
+        )
     found = {}
     for name, value in (variables or {}).items():
         if not isinstance(name, str) or not VARIABLE.fullmatch(name):

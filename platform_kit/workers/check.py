@@ -24,12 +24,11 @@ from platform_kit.settings import Settings
 from platform_kit.workers.check_command import CommandCheck
 from platform_kit.workers.check_process import Talk
 from platform_kit.workers.check_replies import Bodies
-from platform_kit.workers.check_report import Check, Findings, WorkerReport
+from platform_kit.workers.check_report import Check, Fault, Findings, WorkerReport
 from platform_kit.workers.check_serve import ServeCheck, start_instance
 from platform_kit.workers.check_subprocess import SLOW_S, SubprocessCheck
-from platform_kit.workers.program import Program, describe, locate
+from platform_kit.workers.program import TRANSPORTS, Program, describe, locate, named_transports
 
-TRANSPORTS = ("serve", "subprocess", "command")
 TIMEOUT_S = 10.0
 LONGEST_S = 1800.0
 _DESCRIBE = "describe"
@@ -75,6 +74,8 @@ def check_worker(
     about = f"{program.name} {program.version}, build {program.build[:12] or 'unknown'}"
     first.run("who it is", lambda: about)
     chosen = TRANSPORTS if transport == "all" else (transport,)
+    known = [name for name in program.transports if name in TRANSPORTS]
+    first.run("transports", lambda: _named(known, program))
     checks: list[Check] = list(first.checks)
     notes: list[str] = []
     bodies = Bodies(b"{}" if request is None else request, program.max_request_bytes)
@@ -97,6 +98,16 @@ def check_worker(
             "with --request FILE, and the checks use that one."
         )
     return WorkerReport(str(path), program, checks, notes)
+
+
+def _named(known: list[str], program: Program) -> str:
+    """The transports a worker names. Raises ``Fault`` when none of them can be used."""
+    if known:
+        return ", ".join(known)
+    raise Fault(
+        f"Its answer to `describe` names {named_transports(program)}.",
+        f'List those it speaks under "transports": some of {", ".join(TRANSPORTS)}.',
+    )
 
 
 @dataclass

@@ -15,6 +15,7 @@ from platform_kit.reprs import clean, shorten
 from platform_kit.servers.process import base_environment
 from platform_kit.workers.check_frames import FrameBuffer
 from platform_kit.workers.check_report import Fault
+from platform_kit.workers.program import CRASHES, last_words
 
 PIECE = 64 * 1024
 KEPT_STDERR = 64 * 1024
@@ -231,6 +232,8 @@ def ending(code: int | None) -> str:
 
 
 def said(stderr: bytes) -> str:
-    """The last line of what a process wrote on stderr, as a sentence."""
-    lines = stderr.decode("utf-8", "replace").strip().splitlines()
-    return f" Its last line on stderr: {shorten(clean(lines[-1]), 120)}" if lines else ""
+    """What a process says of its end on stderr, as a sentence."""
+    line = last_words(stderr.decode("utf-8", "replace"))
+    if line.startswith(CRASHES):
+        return f" It crashed: {shorten(clean(line), 120)}"
+    return f" Its last line on stderr: {shorten(clean(line), 120)}" if line else ""

@@ -14,19 +14,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platform_kit.reprs import human_bytes, human_count, human_seconds
+from platform_kit.reprs import clean, human_bytes, human_count, human_seconds, shorten
 from platform_kit.servers.process import base_environment, tail
 from platform_kit.workers.check_process import ending
 from platform_kit.workers.check_replies import ENVELOPE, Bodies, Reply, distinct, service_reply, shuffled
 from platform_kit.workers.check_report import Fault, Findings, NotApplicable
 from platform_kit.workers.check_subprocess import DRAIN_S, IN_TIME, SLOW_S
-from platform_kit.workers.program import Program
+from platform_kit.workers.program import Program, last_words
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
     from nats.aio.msg import Msg
 
 AT_ONCE = 64
+LAST_LINES = 1000
 IN_GROUP = 200
 PATIENCE_S = 0.05
 """The deadline a request is sent with to see whether it is kept."""
@@ -48,8 +49,8 @@ class Instance:
 
     def describe_end(self) -> str:
         """How it ended, and its last words."""
-        last = tail(self.log, 1)
-        return ending(self.popen.poll()) + (f". Its last line: {last[:160]}" if last else "")
+        line = last_words(tail(self.log, LAST_LINES))
+        return ending(self.popen.poll()) + (f". Its last words: {shorten(clean(line), 160)}" if line else "")
 
 
 @dataclass

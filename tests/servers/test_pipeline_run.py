@@ -100,9 +100,39 @@ def test_a_message_a_processor_fails_on_is_counted_and_logged() -> None:
     assert "error odd: failed assignment (line 1): odd" in run.log
 
 
+def test_an_error_that_no_count_has_is_shown() -> None:
+    told = "pipeline: { processors: [ { label: told, log: { level: ERROR, message: no ink left } } ] }\n"
+    run = Pipeline("told", COUNT + told + PRINT).run()
+    assert run.failed == 0 and run.text().startswith("◐ told: finished, with errors")
+    assert "error told: no ink left (5 times)" in run.text() and "no ink left" in run.html()
+
+
+def test_failed_messages_are_no_green_end_and_the_reason_is_shown_with_it() -> None:
+    text = "pipeline: { processors: [ { label: odd, mapping: 'root = throw(\"<odd>\")' } ] }\n"
+    run = Pipeline("odd", COUNT + text + PRINT).run()
+    assert run.state == "finished" and run.text().startswith("◐ odd: finished, 5 failed")
+    assert "error odd: failed assignment (line 1): <odd> (5 times)" in run.text()
+    assert "finished, 5 failed" in run.html() and "&lt;odd&gt; (5 times)" in run.html()
+    assert "<odd>" not in run.html()
+
+
+def test_an_input_that_could_not_be_read_is_said_with_the_reason(tmp_path: Path) -> None:
+    (tmp_path / "deck.gz").write_text("not packed\n")
+    scanner = "{ decompress: { algorithm: gzip, into: { lines: {} } } }"
+    deck = f"{{ label: deck, file: {{ paths: [ deck.gz ], scanner: {scanner} }} }}"
+    text = f"input: {{ read_until: {{ idle_timeout: 300ms, input: {deck} }} }}\n"
+    run = Pipeline("packed", text + PRINT).run(cwd=tmp_path)
+    assert run.received == 0 and run.text().startswith("◐ packed: finished, read nothing")
+    for shown in (run.text(), run.html()):
+        assert "error deck: Failed to read message" in shown
+    nothing = Pipeline("none", "input: { file: { paths: [ 'none*.csv' ] } }\n" + PRINT).run(cwd=tmp_path)
+    assert nothing.text().startswith("◐ none: finished, read nothing")
+
+
 def test_it_shows_itself_as_text_and_html_and_as_a_frame() -> None:
     run = Pipeline("a-run", COUNT + PRINT).run()
     assert isinstance(run, Shown)
+    assert str(run).startswith("● a-run: finished\n")
     for words in ("a-run", "finished", "received", "count", "print"):
         assert words in str(run) and words in run._repr_html_()
     frame = run.frame
@@ -180,6 +210,7 @@ def test_a_variable_without_a_value_is_named_where_it_stands() -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
+        ({"variables": ["NOPE"]}, r"variables=\['NOPE'\] are no names with values"),
         ({"variables": {"A-B": 1}}, "cannot be the name of a variable"),
         ({"variables": {"A": None}}, "The variable A is None"),
         ({"variables": {"A": "x\0y"}}, "The variable A is"),

@@ -135,6 +135,34 @@ def test_who_does_not_say_who_it_is_is_checked_no_further(tmp_path: Path, fault:
     assert (found.transport, found.verdict) == ("describe", "failed") and seen in found.detail
 
 
+@pytest.mark.parametrize(
+    ("transports", "seen"), [([], "no transport"), (["http", "grpc"], "only http, grpc")]
+)
+def test_a_worker_without_a_known_transport_fails(tmp_path: Path, transports: list[str], seen: str) -> None:
+    said = {"name": "a", "version": "1.0.0", "protocol": 1, "transports": transports}
+    path = tmp_path / "worker"
+    path.write_text(f"#!/bin/sh\necho '{json.dumps(said)}'\n")
+    path.chmod(0o755)
+    report = check_worker(path)
+    (failed,) = report.failed
+    assert not report.ok and (failed.transport, failed.name) == ("describe", "transports")
+    assert f"{seen}; the kit knows serve, subprocess, command" in failed.detail and failed.advice
+
+
+@pytest.mark.parametrize("transport", ["subprocess", "serve"])
+def test_a_crash_is_shown_by_the_line_it_begins_with(tmp_path: Path, transport: str) -> None:
+    said = {"name": "a", "version": "1.0.0", "protocol": 1, "transports": [transport]}
+    trace = "panic: no ink\\n\\ngoroutine 1 [running]:\\nmain.main()\\n\\tmain.go:7 +0x25\\n"
+    path = tmp_path / "worker"
+    path.write_text(
+        f"#!/bin/sh\n[ $1 = describe ] && echo '{json.dumps(said)}' && exit\nprintf '{trace}' >&2\nexit 2\n"
+    )
+    path.chmod(0o755)
+    report = check_worker(path)
+    assert any("panic: no ink" in check.detail for check in report.failed), report
+    assert "+0x25" not in report.text()
+
+
 def test_the_report_reads_alike_as_text_html_and_json(tmp_path: Path) -> None:
     report = check_worker(odd_worker(tmp_path, "prints"), transport="subprocess", timeout_s=2)
     text, html = report.text(), report.html()

@@ -148,6 +148,15 @@ def test_scaling_starts_and_ends_only_what_it_has_to(own: Platform) -> None:
     assert own.start_workers("echo-worker", count=3).count == again.count == 3
 
 
+def test_workers_called_otherwise_than_they_answer_are_named(own: Platform) -> None:
+    own.start_workers("echo-worker")
+    with pytest.raises(UsageError, match="answer as 'echo' are called 'echo-worker' here") as caught:
+        own.scale_workers("echo", 1)
+    assert "scale_workers('echo-worker', ...)" in caught.value.hint
+    with pytest.raises(UsageError, match=r"env=\['a'\]"):
+        own.start_workers("echo-worker", env=["a"])  # type: ignore[arg-type]
+
+
 def test_scaling_while_requests_are_under_way_loses_none(own: Platform) -> None:
     own.start_workers("echo-worker", count=2)
     bodies = [b"%d" % number for number in range(6000)]

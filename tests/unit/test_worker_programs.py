@@ -6,12 +6,15 @@ import json
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+import psutil
 import pytest
 from commands import command
+from support import wait_for
 
 from platform_kit.binaries import GO_MODULE, SPECS
 from platform_kit.binaries.build import go_environment
@@ -224,6 +227,20 @@ def test_an_import_nobody_has_is_said(module: Path) -> None:
         find_program(module, SETTINGS)
 
 
+def test_a_module_that_is_missing_is_named_in_the_hint(module: Path) -> None:
+    (module / "more.go").write_text('package main\n\nimport _ "example.invalid/far/away"\n')
+    with pytest.raises(BuildError, match=r"example\.invalid/far/away") as caught:
+        find_program(module, SETTINGS)
+    assert f"`go get example.invalid/far/away` in {module}" in caught.value.hint
+
+
+def test_a_go_line_above_the_kits_is_to_be_lowered(module: Path) -> None:
+    (module / "go.mod").write_text((module / "go.mod").read_text().replace("go 1.26", "go 1.99"))
+    with pytest.raises(BuildError, match=r"requires go >= 1\.99") as caught:
+        find_program(module, SETTINGS)
+    assert f"Lower `go 1.99` in {module / 'go.mod'}" in caught.value.hint
+
+
 def test_a_folder_without_a_program_is_said(module: Path, tmp_path: Path) -> None:
     (module / "empty").mkdir()
     with pytest.raises(UsageError, match="no Go file") as caught:
@@ -263,6 +280,11 @@ def test_what_a_program_says_of_itself_is_taken(tmp_path: Path) -> None:
         (f"print({GOOD!r}.replace('[\"serve\"]', '3'))", "no list of transports"),
         ("sys.exit('unknown word: describe')", "exit code 1. It said: unknown word: describe"),
         ("print('\\x1b[2J' * 500)", "is not JSON"),
+        ("print('[' * 60_000)", "is not JSON"),
+        (
+            "sys.exit('loading\\npanic: no model\\n\\ngoroutine 1 [running]:\\n\\tmain.go:7 +0x25')",
+            "It said: panic: no model",
+        ),
     ],
 )
 def test_a_program_that_is_no_worker_is_said(tmp_path: Path, body: str, seen: str) -> None:
@@ -278,6 +300,38 @@ def test_a_program_that_does_not_answer_is_not_waited_for(
     monkeypatch.setattr("platform_kit.workers.program.DESCRIBE_TIMEOUT_S", 0.3)
     with pytest.raises(BinaryError, match=r"within 0\.3 s"):
         describe(script(tmp_path, "time.sleep(60)"))
+
+
+def test_a_program_that_writes_for_ever_is_read_to_a_limit(tmp_path: Path) -> None:
+    for stream in ("stdout", "stderr"):
+        endless = f"line = 'x' * 99\nfor _ in range(10_000): print(line, file=sys.{stream})\nsys.exit(3)"
+        tracemalloc.start()
+        try:
+            with pytest.raises(BinaryError, match="above 64 KiB" if stream == "stdout" else "exit code 3"):
+                describe(script(tmp_path, endless))
+            assert tracemalloc.get_traced_memory()[1] < 800_000
+        finally:
+            tracemalloc.stop()
+
+
+@pytest.mark.parametrize("ending", ["wait", "exit 0"])
+def test_what_a_program_started_ends_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ending: str
+) -> None:
+    # It holds the pipes of its parent open, whether that waits for it or not.
+    monkeypatch.setattr("platform_kit.workers.program.DESCRIBE_TIMEOUT_S", 1.0 if ending == "wait" else 60.0)
+    path = tmp_path / "program"
+    path.write_text(f"#!/bin/sh\nsleep 77 &\necho $! > {tmp_path}/pid\necho '{GOOD}'\n{ending}\n")
+    path.chmod(0o755)
+    if ending == "wait":
+        with pytest.raises(BinaryError, match="within 1 s"):
+            describe(path)
+    else:
+        assert describe(path).name == "a"
+    pid = int((tmp_path / "pid").read_text())
+    wait_for(
+        lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie", "its child's end"
+    )
 
 
 def test_a_file_that_cannot_be_executed_is_said(tmp_path: Path) -> None:
@@ -299,9 +353,29 @@ def test_the_variables_of_the_platform_are_its_own(tmp_path: Path) -> None:
         worker_kind(program, name=None, env={"MODEL": 1})  # type: ignore[dict-item]
     with pytest.raises(UsageError, match=r"name='a\.b'"):
         worker_kind(program, name="a.b", env={})
+    with pytest.raises(UsageError, match=r"env=\['a'\] are no names with values"):
+        worker_kind(program, name=None, env=["a"])  # type: ignore[arg-type]
     deaf = Program(tmp_path, tmp_path, "a", "", "", ("command",), None)
     with pytest.raises(UsageError, match="does not serve on NATS, only as command"):
         worker_kind(deaf, name=None, env={})
+
+
+@pytest.mark.parametrize("server", ["nats-server", "wombat"])
+def test_no_worker_takes_the_name_of_a_server(tmp_path: Path, server: str) -> None:
+    named = Program(tmp_path, tmp_path, server, "", "", ("serve",), None)
+    for program, name in ((replace(named, name="a"), server), (named, None)):
+        with pytest.raises(UsageError, match=f"'{server}' is a server of the platform") as caught:
+            worker_kind(program, name=name, env={})
+        assert "name=" in caught.value.hint
+    assert worker_kind(named, name="mine", env={}).service == server
+
+
+@pytest.mark.parametrize(("transports", "seen"), [((), "names no transport"), (("http",), "names only http")])
+def test_a_worker_without_a_known_transport_is_told_them(
+    tmp_path: Path, transports: tuple[str, ...], seen: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{seen}; the kit knows serve, subprocess, command"):
+        worker_kind(Program(tmp_path, tmp_path, "a", "", "", transports, None), name=None, env={})
 
 
 # ------------------------------------------------------------------------------ joining
