@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from platform_kit.jetstream import streams
 from platform_kit.jetstream.streams import ensure_consumer, ensure_streams
 
 if TYPE_CHECKING:
@@ -15,36 +16,23 @@ RESULTS = "ASSET_RESULTS"
 FILES = "ASSET_FILES"
 PIPELINE = "prepare_art"
 WORKER = "art-worker"
-PIPELINE_KEY = "platform-kit.pipeline"
 DEDUPE_WINDOW_S = 600.0
-ACK_WAIT_S = 3.0
-"""How soon a picture comes again when Wombat died with it; a living one says in time that it works on it."""
 RESULTS_KEPT = 64
 """Results of one path that are kept: a picture that is changed back is then known."""
 
 
-def _consumer(metadata: dict[str, str] | None = None) -> ConsumerConfig:
-    from nats.js.api import AckPolicy, ConsumerConfig
-
-    return ConsumerConfig(
-        durable_name=PIPELINE,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=ACK_WAIT_S,
-        max_deliver=-1,
-        max_ack_pending=32,
-        metadata=metadata,
-    )
+def _consumer(pipeline: str = "") -> ConsumerConfig:
+    return streams.work_consumer(PIPELINE, max_ack_pending=32, pipeline=pipeline)
 
 
 async def note_art_pipeline(js: JetStreamContext, digest: str) -> None:
     """Write down which pipeline consumes the changes: its rules decide what a picture becomes."""
-    await ensure_consumer(js, REQUESTS, _consumer({PIPELINE_KEY: digest}))
+    await ensure_consumer(js, REQUESTS, _consumer(digest))
 
 
 async def noted_art_pipeline(js: JetStreamContext) -> str:
     """What :func:`note_art_pipeline` wrote; empty where nothing is known of the pipeline."""
-    info = await js.consumer_info(REQUESTS, PIPELINE)
-    return str((info.config.metadata or {}).get(PIPELINE_KEY, ""))
+    return await streams.noted_pipeline(js, REQUESTS, PIPELINE)
 
 
 async def ensure_art_streams(js: JetStreamContext) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from platform_kit.jetstream import streams
 from platform_kit.jetstream.streams import ensure_consumer, ensure_streams, refused
 
 if TYPE_CHECKING:
@@ -15,34 +16,21 @@ RESULTS = "CARD_RESULTS"
 IMAGES = "CARD_IMAGES"
 ASSETS = "CARD_ASSETS"
 PIPELINE = "render_cards"
-PIPELINE_KEY = "platform-kit.pipeline"
 DEDUPE_WINDOW_S = 600.0
-ACK_WAIT_S = 3.0
-"""How soon a card comes again when Wombat died with it; a living one says in time that it works on it."""
 
 
-def _consumer(metadata: dict[str, str] | None = None) -> ConsumerConfig:
-    from nats.js.api import AckPolicy, ConsumerConfig
-
-    return ConsumerConfig(
-        durable_name=PIPELINE,
-        ack_policy=AckPolicy.EXPLICIT,
-        ack_wait=ACK_WAIT_S,
-        max_deliver=-1,
-        max_ack_pending=64,
-        metadata=metadata,
-    )
+def _consumer(pipeline: str = "") -> ConsumerConfig:
+    return streams.work_consumer(PIPELINE, max_ack_pending=64, pipeline=pipeline)
 
 
 async def note_pipeline(js: JetStreamContext, digest: str) -> None:
     """Write down which pipeline consumes the requests, for everybody who asks this server for cards."""
-    await ensure_consumer(js, REQUESTS, _consumer({PIPELINE_KEY: digest}))
+    await ensure_consumer(js, REQUESTS, _consumer(digest))
 
 
 async def noted_pipeline(js: JetStreamContext) -> str:
     """What :func:`note_pipeline` wrote; empty where nothing is known of the pipeline."""
-    info = await js.consumer_info(REQUESTS, PIPELINE)
-    return str((info.config.metadata or {}).get(PIPELINE_KEY, ""))
+    return await streams.noted_pipeline(js, REQUESTS, PIPELINE)
 
 
 async def ensure_card_streams(js: JetStreamContext) -> None:

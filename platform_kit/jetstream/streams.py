@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from nats.js.api import ConsumerConfig, StreamConfig
 
 T = TypeVar("T")
+PIPELINE_KEY = "platform-kit.pipeline"
+ACK_WAIT_S = 3.0
+"""How soon a message comes again when Wombat died with it; a living one says in time that it works on it."""
 NAME_IN_USE = 10058
 """The server's code for "a stream of this name exists with another configuration"."""
 
@@ -43,6 +46,33 @@ async def ensure_consumer(js: JetStreamContext, stream: str, config: ConsumerCon
         await js.add_consumer(stream, config)
     except APIError as error:
         raise refused(f"consumer {config.durable_name} of {stream}", error) from error
+
+
+def work_consumer(name: str, *, max_ack_pending: int, pipeline: str = "") -> ConsumerConfig:
+    """The consumer of a pipeline that acknowledges each message once its result is stored.
+
+    Parameters
+    ----------
+    name: The pipeline's, and the durable's.
+    max_ack_pending: Messages in work at once.
+    pipeline: A digest of the pipeline, noted for everybody who asks this server; see :func:`noted_pipeline`.
+    """
+    from nats.js.api import AckPolicy, ConsumerConfig
+
+    return ConsumerConfig(
+        durable_name=name,
+        ack_policy=AckPolicy.EXPLICIT,
+        ack_wait=ACK_WAIT_S,
+        max_deliver=-1,
+        max_ack_pending=max_ack_pending,
+        metadata={PIPELINE_KEY: pipeline} if pipeline else None,
+    )
+
+
+async def noted_pipeline(js: JetStreamContext, stream: str, name: str) -> str:
+    """The digest that was noted with :func:`work_consumer`; empty where nothing is known of the pipeline."""
+    info = await js.consumer_info(stream, name)
+    return str((info.config.metadata or {}).get(PIPELINE_KEY, ""))
 
 
 async def ensure_streams(js: JetStreamContext, configs: Iterable[StreamConfig]) -> None:

@@ -123,7 +123,7 @@ func (h *handler) pack(ctx context.Context, req request, source []byte, fetched 
 		return nil, worker.Reject("source", fmt.Sprintf("the list of pictures cannot be read: %v", err))
 	}
 	for _, item := range items {
-		if !isDigest(item.Thumbnail) {
+		if !assets.IsDigest(item.Thumbnail) {
 			return nil, worker.Reject("source", fmt.Sprintf("the thumbnail of %.80q is not named by a SHA-256", item.Path))
 		}
 	}
@@ -177,7 +177,7 @@ func decodeRequest(data []byte) (req request, err error) {
 	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
 		return request{}, errors.New("the request goes on after its JSON object")
 	}
-	if !isDigest(req.Source) {
+	if !assets.IsDigest(req.Source) {
 		return request{}, fmt.Errorf("the source %.80q is not named by a SHA-256 in lower case", req.Source)
 	}
 	switch req.Task {
@@ -187,19 +187,6 @@ func decodeRequest(data []byte) (req request, err error) {
 		return req, req.Options.PageOptions.Check()
 	}
 	return request{}, fmt.Errorf("the task %.80q is neither prepare nor pack", req.Task)
-}
-
-// isDigest tells whether text is a SHA-256 in lower case hexadecimal, and so safe as a subject token.
-func isDigest(text string) bool {
-	if len(text) != 64 {
-		return false
-	}
-	for _, c := range []byte(text) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 func milliseconds(d time.Duration) float64 {

@@ -156,7 +156,7 @@ func FuzzDecodeRequest(f *testing.F) {
 			return
 		}
 		// The sizes of the task that is not asked for are not looked at.
-		if !isDigest(req.Source) || req.Task == "prepare" && req.Options.LongestSide > art.MaxSide ||
+		if !assets.IsDigest(req.Source) || req.Task == "prepare" && req.Options.LongestSide > art.MaxSide ||
 			req.Task == "pack" && req.Options.PageOptions.Side > art.MaxPage {
 			t.Fatalf("accepted %q", data)
 		}

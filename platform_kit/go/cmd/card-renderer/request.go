@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"platform-kit/assets"
 )
 
 // request is one card to draw, as the pipeline sends it.
@@ -33,28 +35,15 @@ func decodeRequest(data []byte) (req request, column string, err error) {
 		return request{}, "id", errors.New("the card has no id")
 	case req.Card == nil:
 		return request{}, "", errors.New(`the request has no "card"`)
-	case !isDigest(req.Template):
+	case !assets.IsDigest(req.Template):
 		return request{}, "", fmt.Errorf("the template %q is not named by a SHA-256 in lower case", clip(req.Template))
 	case req.Art == "" && req.ArtType == "":
-	case !isDigest(req.Art):
+	case !assets.IsDigest(req.Art):
 		return request{}, "art", fmt.Errorf("the art %q is not named by a SHA-256 in lower case", clip(req.Art))
 	case req.ArtType != "svg" && req.ArtType != "png" && req.ArtType != "jpeg":
 		return request{}, "art", fmt.Errorf("art of type %q cannot be drawn; svg, png and jpeg can", clip(req.ArtType))
 	}
 	return req, "", nil
-}
-
-// isDigest tells whether text is a SHA-256 in lower case hexadecimal, and so safe as a subject token.
-func isDigest(text string) bool {
-	if len(text) != 64 {
-		return false
-	}
-	for _, c := range []byte(text) {
-		if (c < '0' || c > '9') && (c < 'a' || c > 'f') {
-			return false
-		}
-	}
-	return true
 }
 
 // clip shortens what a message quotes.

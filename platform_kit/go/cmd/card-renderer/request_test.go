@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"platform-kit/assets"
 )
 
 const zeros = "0000000000000000000000000000000000000000000000000000000000000000"
@@ -57,7 +59,7 @@ func FuzzDecodeRequest(f *testing.F) {
 			return
 		}
 		// Whatever is accepted may become a subject token.
-		if !isDigest(req.Template) || (req.Art != "" && !isDigest(req.Art)) || req.ID == "" || req.Card == nil {
+		if !assets.IsDigest(req.Template) || (req.Art != "" && !assets.IsDigest(req.Art)) || req.ID == "" || req.Card == nil {
 			t.Fatalf("accepted %q", data)
 		}
 	})
