@@ -442,7 +442,7 @@ class Platform:
             seed=seed,
             renderers=lambda: self._renderers(backing),
             out=folder,
-            follow_pictures=self.data_dir is not None,
+            follow=backing.endpoint("admin") if self.data_dir is not None else None,
         )
         job = self._loop.submit(
             generation.run,

@@ -15,7 +15,7 @@ import hashlib
 import json
 import secrets
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,11 +23,13 @@ from urllib.parse import quote
 
 from platform_kit.cards.assets import ArtDigests, upload
 from platform_kit.cards.deck import CardRow, Deck, Rejection
+from platform_kit.cards.file_writer import FileWriter
 from platform_kit.cards.output_folder import OutputFolder
-from platform_kit.cards.pictures import Pictures, proved
+from platform_kit.cards.pictures import Pictures, prove
 from platform_kit.cards.streams import IMAGES, REQUESTS, RESULTS, noted_pipeline
 from platform_kit.cards.template import Template
 from platform_kit.errors import RunError
+from platform_kit.jetstream.connection import Endpoint
 from platform_kit.jetstream.streams import patiently
 from platform_kit.jetstream.tail import Tail
 from platform_kit.jobs import Meter
@@ -94,7 +96,7 @@ class Generation:
     renderers: Asks for the builds of the renderers there are; part of each card's digest, as are the
         pipeline's rules.
     out: A folder for the PNG files, or None.
-    follow_pictures: Whether to take pictures as they pass; see :class:`Pictures`.
+    follow: Where to take pictures as they pass, or None; see :class:`Pictures`.
     """
 
     def __init__(
@@ -106,7 +108,7 @@ class Generation:
         seed: int,
         renderers: Callable[[], Awaitable[Sequence[str]]],
         out: Path | None,
-        follow_pictures: bool,
+        follow: Endpoint | None,
     ) -> None:
         self._client = client
         self._js = client.jetstream(timeout=PUBLISH_TIMEOUT_S)
@@ -122,7 +124,8 @@ class Generation:
         self.images: dict[str, bytes] = {}
         self._held_bytes = 0
         self._arts = ArtDigests()
-        self._pictures = Pictures(client, follow=follow_pictures)
+        self._pictures = Pictures(client, follow=follow)
+        self._files: FileWriter | None = None
 
     async def run(self, meter: Meter) -> None:
         """Render what is new; every row of the deck has an outcome afterwards.
@@ -135,7 +138,8 @@ class Generation:
             return
         await asyncio.to_thread(self.folder.open)
         try:
-            await self._account(meter)
+            async with FileWriter(self.folder) as self._files:
+                await self._account(meter)
             self.folder.record(self.counts)
         finally:
             try:
@@ -318,15 +322,15 @@ class Generation:
         window: asyncio.Semaphore,
         meter: Meter,
     ) -> None:
-        fetching: dict[str, asyncio.Task[None]] = {}
+        keeping = _Keeping()
         try:
             while waiting:
                 if publishing.done():
                     publishing.result()
-                for name in [name for name, task in fetching.items() if task.done()]:
-                    fetching.pop(name).result()
-                if len(fetching) >= FETCH_WINDOW or (fetching and len(fetching) == len(waiting)):
-                    await asyncio.wait(fetching.values(), return_when=asyncio.FIRST_COMPLETED)
+                if keeping.failed is not None:
+                    raise keeping.failed
+                if len(keeping.cards) >= FETCH_WINDOW or len(keeping.cards) == len(waiting):
+                    await keeping.changes()
                     continue
                 message = await tail.next(0.5)
                 if message is None:
@@ -334,81 +338,64 @@ class Generation:
                 result = json.loads(message.data)
                 name = message.subject.rpartition(".")[2]
                 card = waiting.get(name)
-                if card is None or name in fetching or result.get("run") != self.run_id:
+                if card is None or name in keeping.cards or result.get("run") != self.run_id:
                     continue
                 if result["status"] == "rejected":
                     del waiting[name]
-                    window.release()
                     self._reject(_rejection(card, result), name=_name(card.row))
+                    window.release()
                     meter.update(done=len(self.outcomes))
                     continue
                 sequence = message.metadata.sequence.stream
-                task = asyncio.create_task(self._finish(waiting, card, result, sequence, meter))
-                task.add_done_callback(lambda _: window.release())
-                fetching[name] = task
-        finally:
-            for task in fetching.values():
-                task.cancel()
-            await asyncio.gather(*fetching.values(), return_exceptions=True)
 
-    async def _finish(
-        self,
-        waiting: dict[str, _Pending],
-        card: _Pending,
-        result: dict[str, Any],
-        sequence: int,
-        meter: Meter,
+                def kept(
+                    file: Path | None, card: _Pending = card, result: Any = result, sequence: int = sequence
+                ) -> None:
+                    self._rendered(waiting, card, result, sequence, file)
+                    window.release()
+                    meter.update(done=len(self.outcomes))
+
+                self._keep_rendered(card, CardImageRef(**result["image"]), keeping, kept)
+        finally:
+            await keeping.end()
+
+    def _keep_rendered(
+        self, card: _Pending, image: CardImageRef, keeping: _Keeping, kept: Callable[[Path | None], None]
     ) -> None:
-        """Fetch the picture of a rendered card and keep it; the card waits until that is done."""
-        image = CardImageRef(**result["image"])
+        """Have the picture of a rendered card kept; ``kept`` is called when that is done."""
+        done = keeping.begin(card.token, kept)
+        if self._files is not None and (data := self._pictures.passed(image.digest)) is not None:
+            self._files.put(card.row.id, card.digest, image.digest, data, done)
+        else:
+            keeping.follow(self._find_rendered(card, image), done)
+
+    async def _find_rendered(self, card: _Pending, image: CardImageRef) -> Path | None:
         found, file = await self._keep(card, image, just_stored=True)
         if not found:
             raise RunError(
                 f"The picture of card {card.row.id!r} is not in {IMAGES}, though its result names it.",
                 hint="Was the stream purged during the run? Run again: only missing cards are rendered.",
             )
-        self._settle(
-            waiting,
-            card,
-            "rendered",
-            image,
-            file=file,
-            warnings=result.get("warnings") or (),
-            timings_ms=result.get("timings_ms") or {},
-            worker=str(result.get("worker", "")),
-            attempt=int(result.get("attempt", 1)),
-            sequence=sequence,
-        )
-        meter.update(done=len(self.outcomes))
+        return file
 
     async def _keep(
         self, card: _Pending, image: CardImageRef, *, just_stored: bool = False
     ) -> tuple[bool, Path | None]:
         """Fetch a picture and keep it: whether the stream has it, and its file if there is a folder."""
-        folder = self.folder
         room = self._held_bytes + image.bytes <= MEMORY_LIMIT_BYTES
-        if folder is None and not room and just_stored:
-            await self._pictures.ignore()
+        if self._files is None and not room and just_stored:
+            self._pictures.ignore()
             return True, None  # it is fetched when somebody looks at it
         data = await self._pictures.take(image.digest)
         if data is None:
             return False, None
-        if folder is None:
-            if room:
-                self.images[card.row.id] = proved(data, image.digest)
-                self._held_bytes += len(data)
-            return True, None
-
-        def write(png: bytes) -> Path:
-            return folder.write(card.row.id, card.digest, image.digest, proved(png, image.digest))
-
-        writing = asyncio.ensure_future(asyncio.to_thread(write, data))
-        try:
-            return True, await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            # The thread goes on by itself; the folder is not given up before it has ended.
-            await asyncio.wait([writing])
-            raise
+        if self._files is not None:
+            return True, await self._files.write(card.row.id, card.digest, image.digest, data)
+        if room:
+            prove(data, image.digest)
+            self.images[card.row.id] = bytes(data)
+            self._held_bytes += len(data)
+        return True, None
 
     # -------------------------------------------------------------------- accounting
 
@@ -421,8 +408,80 @@ class Generation:
                 CardOutcome(row.row, row.id, _name(row), status, image, fields=row.fields, **more)
             )
 
+    def _rendered(
+        self,
+        waiting: dict[str, _Pending],
+        card: _Pending,
+        result: Mapping[str, Any],
+        sequence: int,
+        file: Path | None,
+    ) -> None:
+        self._settle(
+            waiting,
+            card,
+            "rendered",
+            CardImageRef(**result["image"]),
+            file=file,
+            warnings=result.get("warnings") or (),
+            timings_ms=result.get("timings_ms") or {},
+            worker=str(result.get("worker", "")),
+            attempt=int(result.get("attempt", 1)),
+            sequence=sequence,
+        )
+
     def _reject(self, rejection: Rejection, *, name: str) -> None:
         self.outcomes.append(CardOutcome(rejection.row, rejection.id, name, "rejected", rejection=rejection))
+
+
+class _Keeping:
+    """Cards whose pictures are being fetched or written; all of it happens on the event loop."""
+
+    def __init__(self) -> None:
+        self.cards: set[str] = set()
+        self.failed: BaseException | None = None
+        self._tasks: set[asyncio.Task[Path | None]] = set()
+        self._changed = asyncio.Event()
+
+    def begin(
+        self, card: str, kept: Callable[[Path | None], None]
+    ) -> Callable[[Path | BaseException | None], None]:
+        """Note a card; the function returned is to be called with its file, or with what went wrong."""
+        self.cards.add(card)
+
+        def done(result: Path | BaseException | None) -> None:
+            self.cards.discard(card)
+            self._changed.set()
+            if not isinstance(result, BaseException):
+                kept(result)
+            elif self.failed is None:
+                self.failed = result
+
+        return done
+
+    def follow(
+        self, work: Coroutine[Any, Any, Path | None], done: Callable[[Path | BaseException | None], None]
+    ) -> None:
+        """Call ``done`` with the outcome of ``work``."""
+
+        def ended(task: asyncio.Task[Path | None]) -> None:
+            self._tasks.discard(task)
+            if not task.cancelled():
+                done(task.exception() or task.result())
+
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(ended)
+
+    async def changes(self) -> None:
+        """Wait until one of the cards is done."""
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def end(self) -> None:
+        """Give up what is still being fetched."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 def _name(row: CardRow) -> str:

@@ -5,6 +5,7 @@ The manifest says which content each file was rendered from, so that the next ru
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -95,7 +96,7 @@ class OutputFolder:
             return None
         return kept if same else None
 
-    def write(self, card_id: str, digest: str, image: str, png: bytes) -> Path:
+    def write(self, card_id: str, digest: str, image: str, png: bytes | bytearray) -> Path:
         """Write a card, complete or not at all, and now and then the manifest.
 
         Parameters
@@ -104,8 +105,7 @@ class OutputFolder:
         image: The SHA-256 of ``png``, in hex.
         """
         path = self.file(card_id)
-        self._replace(path, png)
-        kept = Kept(path.name, digest, image, len(png), path.stat().st_mtime_ns)
+        kept = Kept(path.name, digest, image, len(png), self._replace(path, png))
         with self._changing:
             self._kept[card_id] = kept
         self._save_if_due()
@@ -147,14 +147,25 @@ class OutputFolder:
         except OSError as error:
             raise _not_written(self.path / HISTORY, error) from error
 
-    def _replace(self, path: Path, content: bytes) -> None:
-        temporary = path.with_name(path.name + ".new")
+    def _replace(self, path: Path, content: bytes | bytearray) -> int:
+        """Write a file, complete or not at all; returns when it was modified, in ns."""
+        temporary = f"{path}.new"
         try:
-            temporary.write_bytes(content)
+            # Not Path.write_bytes(): of what a card costs here, its objects and calls would be a quarter.
+            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+            try:
+                written = os.write(descriptor, content)
+                while written < len(content):
+                    written += os.write(descriptor, memoryview(content)[written:])
+                modified = os.fstat(descriptor).st_mtime_ns
+            finally:
+                os.close(descriptor)
             os.replace(temporary, path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
             raise _not_written(path, error) from error
+        return modified
 
     def _hold(self) -> int:
         lock = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT, 0o600)

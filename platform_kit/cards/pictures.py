@@ -6,20 +6,19 @@ keep ten seconds of all that was asked for, hundreds of megabytes, and copy each
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
+import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from platform_kit.cards.streams import IMAGES
 from platform_kit.errors import RunError
+from platform_kit.jetstream.connection import Endpoint
 from platform_kit.jetstream.streams import patiently
+from platform_kit.jetstream.tap import Tap
 
 if TYPE_CHECKING:
     from nats.aio.client import Client
-    from nats.aio.msg import Msg
-    from nats.aio.subscription import Subscription
 
 SUBJECT = "cards.images"
 ANSWER_TIMEOUT_S = 2.0
@@ -33,62 +32,63 @@ class Pictures:
     Parameters
     ----------
     client: A connected client.
-    follow: Whether to listen to all pictures that pass: right where the server is this machine's, wrong where
-        many share one, for each listener gets the pictures of all.
+    follow: The server to listen at for all pictures that pass, or None not to: right where the server is this
+        machine's, wrong where many share one, for each listener gets the pictures of all.
 
     Use as an async context manager.
     """
 
-    def __init__(self, client: Client, *, follow: bool) -> None:
+    def __init__(self, client: Client, *, follow: Endpoint | None) -> None:
         self._client = client
-        self._follow = follow
-        self._subscription: Subscription | None = None
-        self._passed: OrderedDict[str, bytes] = OrderedDict()
+        self._tap = Tap(follow, f"{SUBJECT}.*", self._pass) if follow is not None else None
+        self._changing = threading.Lock()
+        self._passed: OrderedDict[str, bytearray] = OrderedDict()
         self._bytes = 0
 
     async def __aenter__(self) -> Pictures:
-        if self._follow:
-            self._subscription = await self._client.subscribe(
-                f"{SUBJECT}.*", cb=self._pass, pending_bytes_limit=2 * PASSED_BYTES
-            )
+        if self._tap is not None:
+            self._tap.start()
+            await self._tap.caught_up(ANSWER_TIMEOUT_S)
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.ignore()
+        self.ignore()
 
-    async def ignore(self) -> None:
+    def ignore(self) -> None:
         """Listen no more; :meth:`take` fetches."""
-        from nats.errors import Error
+        tap, self._tap = self._tap, None
+        if tap is not None:
+            tap.close()
+        with self._changing:
+            self._passed.clear()
+            self._bytes = 0
 
-        subscription, self._subscription = self._subscription, None
-        if subscription is not None:
-            with contextlib.suppress(Error):  # a connection that is gone listens no more
-                await subscription.unsubscribe()
-        self._passed.clear()
-        self._bytes = 0
-
-    async def take(self, digest: str) -> bytes | None:
-        """The bytes stored under this digest, not proved to be those; None if there are none."""
-        # The server sent the picture before the result that names it: it has arrived, if it was sent at all.
-        while digest not in self._passed and self._subscription and self._subscription.pending_msgs:
-            if self._client.is_closed:
-                break
-            await asyncio.sleep(0)
-        data = self._passed.pop(digest, None)
-        if data is None:
-            return await _stored(self._client, digest)
-        self._bytes -= len(data)
+    def passed(self, digest: str) -> bytearray | None:
+        """The bytes under this digest, not proved to be those, if they have passed and were not taken yet."""
+        with self._changing:
+            data = self._passed.pop(digest, None)
+            if data is not None:
+                self._bytes -= len(data)
         return data
 
-    async def _pass(self, message: Msg) -> None:
-        digest = message.subject.rpartition(".")[2]
-        if self._subscription is None or digest in self._passed:
-            return
-        self._passed[digest] = message.data
-        self._bytes += len(message.data)
-        while self._bytes > PASSED_BYTES:
-            _, dropped = self._passed.popitem(last=False)
-            self._bytes -= len(dropped)
+    async def take(self, digest: str) -> bytes | bytearray | None:
+        """The bytes stored under this digest, not proved to be those; None if there are none."""
+        data = self.passed(digest)
+        # The server sent the picture before the result that names it: it is on its way, if it ever was.
+        if data is None and self._tap is not None and await self._tap.caught_up(ANSWER_TIMEOUT_S):
+            data = self.passed(digest)
+        return data if data is not None else await _stored(self._client, digest)
+
+    def _pass(self, subject: str, data: bytearray) -> None:
+        digest = subject.rpartition(".")[2]
+        with self._changing:
+            if digest in self._passed:
+                return
+            self._passed[digest] = data
+            self._bytes += len(data)
+            while self._bytes > PASSED_BYTES:
+                _, dropped = self._passed.popitem(last=False)
+                self._bytes -= len(dropped)
 
 
 async def fetch_picture(client: Client, digest: str) -> bytes | None:
@@ -98,16 +98,17 @@ async def fetch_picture(client: Client, digest: str) -> bytes | None:
     holds other bytes under this digest.
     """
     data = await _stored(client, digest)
-    return proved(data, digest) if data is not None else None
+    if data is not None:
+        prove(data, digest)
+    return data
 
 
-def proved(data: bytes, digest: str) -> bytes:
-    """``data``, if it is what the digest says. Errors: ``RunError``."""
+def prove(data: bytes | bytearray, digest: str) -> None:
+    """Errors: ``RunError`` if ``data`` is not what the digest says."""
     if hashlib.sha256(data).hexdigest() != digest:
         raise RunError(
             f"{IMAGES} holds other bytes under {digest[:12]}… than that digest.", hint="Purge the stream."
         )
-    return data
 
 
 async def _stored(client: Client, digest: str) -> bytes | None:
