@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -58,6 +59,8 @@ class Tail:
         self._next_seq = start_seq
         self._last_per_subject = last_per_subject
         self._subscription: Subscription | None = None
+        self._arrived: deque[Msg] = deque()
+        self._wake = asyncio.Event()
         self._consumer = ""
         self._delivered = 0
         self._heard = 0.0
@@ -98,13 +101,18 @@ class Tail:
                 await self._close()
 
     async def _receive(self, timeout_s: float) -> Msg | None:
-        from nats.errors import TimeoutError as NatsTimeout
+        from nats.errors import ConnectionClosedError
 
-        assert self._subscription is not None
-        try:
-            message = await self._subscription.next_msg(timeout_s)
-        except NatsTimeout:
-            return None
+        if not self._arrived:
+            self._wake.clear()
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._wake.wait()
+            except TimeoutError:
+                if self._client.is_closed:
+                    raise ConnectionClosedError from None
+                return None
+        message = self._arrived.popleft()
         self._heard = time.monotonic()
         status = (message.headers or {}).get("Status")
         if status is not None and not message.reply:
@@ -155,8 +163,16 @@ class Tail:
             ) from error
         self._consumer, self._delivered = info.name, 0
         self.pending = info.num_pending
+        # A queue of our own: the library's next_msg() makes two tasks and a UUID a message.
+        arrived: deque[Msg] = deque()
+
+        async def keep(message: Msg) -> None:
+            arrived.append(message)
+            self._wake.set()
+
+        self._arrived = arrived
         self._subscription = await self._client.subscribe(
-            self._client.new_inbox(), pending_bytes_limit=256 * 1024 * 1024
+            self._client.new_inbox(), cb=keep, pending_bytes_limit=256 * 1024 * 1024
         )
         await self._pull()
         self._heard = time.monotonic()
@@ -176,6 +192,7 @@ class Tail:
         from nats.errors import Error
 
         subscription, self._subscription, self._left = self._subscription, None, 0
+        self._arrived = deque()
         if subscription is None:
             return
         try:
