@@ -41,6 +41,9 @@ if TYPE_CHECKING:
 IN_FLIGHT = 128
 """Cards that are requested and not yet here: twice what the pipeline has in work, few enough to wait for a
 slow reader of results. So a deck of any size takes the same memory."""
+BURST = 32
+"""Once so many are in flight, wait until this many more may be requested: sent one by one, each request wakes
+this process, the server and the pipeline. What is left in flight keeps the pipeline busy meanwhile."""
 FETCH_WINDOW = 16
 PUBLISH_TIMEOUT_S = 2.0
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
@@ -261,7 +264,7 @@ class Generation:
             subjects=["cards.rendered.*", "cards.rejected.*"],
             start_seq=info.state.last_seq + 1,
         ) as tail:
-            window = asyncio.Semaphore(IN_FLIGHT)
+            window = _Window()
             publishing = asyncio.create_task(self._publish(list(waiting.values()), window))
             try:
                 await self._collect(waiting, tail, publishing, window, meter)
@@ -269,7 +272,7 @@ class Generation:
                 publishing.cancel()
                 await asyncio.gather(publishing, return_exceptions=True)
 
-    async def _publish(self, cards: Sequence[_Pending], window: asyncio.Semaphore) -> None:
+    async def _publish(self, cards: Sequence[_Pending], window: _Window) -> None:
         async with asyncio.TaskGroup() as group:
             for card in cards:
                 await window.acquire()
@@ -319,7 +322,7 @@ class Generation:
         waiting: dict[str, _Pending],
         tail: Tail,
         publishing: asyncio.Task[None],
-        window: asyncio.Semaphore,
+        window: _Window,
         meter: Meter,
     ) -> None:
         keeping = _Keeping()
@@ -431,6 +434,26 @@ class Generation:
 
     def _reject(self, rejection: Rejection, *, name: str) -> None:
         self.outcomes.append(CardOutcome(rejection.row, rejection.id, name, "rejected", rejection=rejection))
+
+
+class _Window:
+    """How many cards may be requested: ``IN_FLIGHT``, and after that ``BURST`` at a time."""
+
+    def __init__(self) -> None:
+        self._free = IN_FLIGHT
+        self._opened = asyncio.Event()
+        self._opened.set()
+
+    async def acquire(self) -> None:
+        await self._opened.wait()
+        self._free -= 1
+        if self._free == 0:
+            self._opened.clear()
+
+    def release(self) -> None:
+        self._free += 1
+        if self._free >= BURST:
+            self._opened.set()
 
 
 class _Keeping:
