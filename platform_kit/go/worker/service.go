@@ -114,7 +114,9 @@ func (p *program) serve(ctx context.Context, c config, std streams, log *slog.Lo
 	if err := svc.Stop(); err != nil {
 		log.Warn("stopping the service", "error", err)
 	}
-	_ = nc.FlushTimeout(time.Until(deadline)) // what the server sent before it knew is here now
+	if !taken(nc, deadline) {
+		log.Warn("requests that had come were not all taken up in time")
+	}
 	clean := pool.stop(time.Until(deadline))
 	_ = nc.FlushTimeout(time.Second)
 	s := pool.stats()
@@ -125,25 +127,27 @@ func (p *program) serve(ctx context.Context, c config, std streams, log *slog.Lo
 	return exitOK
 }
 
+// taken waits until everything the server had sent by now is with the handlers of its subscriptions: first it has to be
+// read, then each subscription works off what was read before it.
+func taken(nc *nats.Conn, deadline time.Time) bool {
+	if err := nc.FlushTimeout(time.Until(deadline)); err != nil {
+		return false
+	}
+	all := make(chan struct{})
+	if err := nc.Barrier(func() { close(all) }); err != nil {
+		return false
+	}
+	select {
+	case <-all:
+		return true
+	case <-time.After(time.Until(deadline)):
+		return false
+	}
+}
+
 // register adds the micro service and answers from the pool. It returns once the server knows the subscription.
 func (p *program) register(nc *nats.Conn, c config, pool *pool, log *slog.Logger) (micro.Service, error) {
-	svc, err := micro.AddService(nc, micro.Config{
-		Name:        p.name,
-		Version:     p.version,
-		Description: "worker of the platform kit",
-		QueueGroup:  queueGroup,
-		Metadata:    map[string]string{"instance": c.instance, "pid": strconv.Itoa(os.Getpid()), "build": build},
-		StatsHandler: func(*micro.Endpoint) any {
-			return pool.stats()
-		},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("cannot register the service: %w", err)
-	}
-	// The library stops a service on any asynchronous error, a slow consumer's included. A worker reports and goes on.
-	nc.SetErrorHandler(logAsyncError(log))
-
-	err = svc.AddEndpoint("default", micro.HandlerFunc(func(req micro.Request) {
+	handle := func(req micro.Request) {
 		header := req.Headers()
 		var patience time.Duration
 		if text := header.Get(TimeoutHeader); text != "" {
@@ -160,10 +164,24 @@ func (p *program) register(nc *nats.Conn, c config, pool *pool, log *slog.Logger
 				respond(nc, to, res, err, log)
 			},
 		)
-	}), micro.WithEndpointSubject("workers."+p.name))
-	if err != nil {
-		return nil, fmt.Errorf("cannot register the endpoint: %w", err)
 	}
+	svc, err := micro.AddService(nc, micro.Config{
+		Name:        p.name,
+		Version:     p.version,
+		Description: "worker of the platform kit",
+		QueueGroup:  queueGroup,
+		Metadata:    map[string]string{"instance": c.instance, "pid": strconv.Itoa(os.Getpid()), "build": build},
+		StatsHandler: func(*micro.Endpoint) any {
+			return pool.stats()
+		},
+		// Given here it is subscribed before $SRV.PING is: who is answered there may send a request at once.
+		Endpoint: &micro.EndpointConfig{Subject: "workers." + p.name, Handler: micro.HandlerFunc(handle)},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot register the service: %w", err)
+	}
+	// The library stops a service on any asynchronous error, a slow consumer's included. A worker reports and goes on.
+	nc.SetErrorHandler(logAsyncError(log))
 	// A refused subscription is reported before the answer to this flush.
 	if err := nc.FlushTimeout(5 * time.Second); err != nil {
 		return nil, fmt.Errorf("the server does not answer: %w", err)

@@ -265,6 +265,84 @@ func TestStopAnswersWhatIsInWork(t *testing.T) {
 	}
 }
 
+// What was read from the server but had not reached the handler when the worker was told to stop was lost.
+func TestStopAnswersWhatHasCome(t *testing.T) {
+	const requests = 20_000
+	r := newRoles(t)
+	s := startServer(t, r, -1)
+	p := start(t, echo, "--nats", s.ClientURL(), "--nkey", r.workerSeed)
+	p.waitReady(t)
+	nc := connectAsker(t, s, r)
+	var mu sync.Mutex
+	replies := map[string]int{}
+	inbox := nc.NewInbox()
+	if _, err := nc.Subscribe(inbox+".*", func(m *nats.Msg) {
+		mu.Lock()
+		defer mu.Unlock()
+		replies[m.Subject]++
+	}); err != nil {
+		t.Fatal(err)
+	}
+	for n := range requests {
+		if err := nc.PublishRequest("workers.echo", inbox+"."+strconv.Itoa(n), []byte("card")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	p.stop()
+	if code := <-p.exit; code != exitOK {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+	all := make(chan struct{})
+	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if err := nc.Barrier(func() { close(all) }); err != nil {
+		t.Fatal(err)
+	}
+	<-all
+	mu.Lock()
+	defer mu.Unlock()
+	if len(replies) != requests {
+		t.Errorf("%d of %d requests were answered", len(replies), requests)
+	}
+	for subject, count := range replies {
+		if count != 1 {
+			t.Fatalf("%d replies on %s", count, subject)
+		}
+	}
+}
+
+// Whoever is answered on $SRV.PING may ask at once: the service's own subject was subscribed before it.
+func TestReadyMeansReachable(t *testing.T) {
+	r := newRoles(t)
+	s := startServer(t, r, -1)
+	p := start(t, echo, "--nats", s.ClientURL(), "--nkey", r.workerSeed)
+	p.waitReady(t)
+	found, err := s.Connz(&server.ConnzOptions{SubscriptionsDetail: true})
+	if err != nil || len(found.Conns) != 1 {
+		t.Fatalf("got %+v, %v", found, err)
+	}
+	var own, ping int // a client numbers its subscriptions as it makes them
+	for _, sub := range found.Conns[0].SubsDetail {
+		number, err := strconv.Atoi(sub.Sid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case sub.Subject == "workers.echo":
+			own = number
+		case strings.HasPrefix(sub.Subject, "$SRV.PING") && (ping == 0 || number < ping):
+			ping = number
+		}
+	}
+	if own == 0 || ping == 0 || own > ping {
+		t.Errorf("workers.echo was subscribed as number %d, $SRV.PING as %d", own, ping)
+	}
+}
+
 func TestCannotStart(t *testing.T) {
 	r := newRoles(t)
 	s := startServer(t, r, -1)
