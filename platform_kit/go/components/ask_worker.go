@@ -29,8 +29,6 @@ const (
 // failurePauses are what a worker gets between its attempts.
 var failurePauses = []time.Duration{100 * time.Millisecond, 500 * time.Millisecond, time.Second, 2 * time.Second}
 
-var errServerAway error = &awayError{"the NATS server is away, or was"}
-
 func askWorkerSpec() *service.ConfigSpec {
 	return service.NewConfigSpec().
 		Categories("Services").
@@ -46,7 +44,7 @@ tried again, with a growing pause, up to the number of attempts. A worker that d
 metadata Worker-Attempts says how often a worker has worked on the message.`).
 		Fields(connectionFields()...).
 		Field(service.NewStringField("worker").Description("The worker's name.").Example("card-renderer")).
-		Field(service.NewStringField("inbox_prefix").Description("Where answers go.").Default("_INBOX").Advanced()).
+		Field(inboxField()).
 		Field(service.NewStringMapField("headers").Description("Headers of the request.").Default(map[string]any{}).Advanced()).
 		Field(service.NewIntField("attempts").Description("How often a message is tried that a worker fails on.").Default(5)).
 		Field(service.NewDurationField("timeout").Description("How long a request may wait at a worker before it is begun.").Default("2m")).
@@ -66,16 +64,16 @@ func init() {
 }
 
 type askWorker struct {
-	name, inboxPrefix               string
+	name                            string
 	attempts                        int
 	headers                         map[string]string
 	timeout, silence, waitForWorker time.Duration
 	log                             *service.Logger
 
-	nc          *nats.Conn
-	inbox       string // answers come to inbox.<number>
-	number      atomic.Uint64
-	reconnected atomic.Int64 // unix nanoseconds
+	nc      *connection
+	answers *nats.Subscription
+	inbox   string // answers come to inbox.<number>
+	number  atomic.Uint64
 
 	mu      sync.Mutex
 	waiting map[string]chan *nats.Msg
@@ -83,7 +81,7 @@ type askWorker struct {
 
 func newAskWorker(conf *service.ParsedConfig, mgr *service.Resources) (p *askWorker, err error) {
 	p = &askWorker{log: mgr.Logger(), waiting: map[string]chan *nats.Msg{}}
-	where, err := parseConnection(conf, mgr)
+	where, err := parseAddress(conf)
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +90,6 @@ func newAskWorker(conf *service.ParsedConfig, mgr *service.Resources) (p *askWor
 	}
 	if p.name == "" || strings.ContainsAny(p.name, " \t\r\n*>") {
 		return nil, fmt.Errorf("worker: %q cannot be the name of a worker", p.name)
-	}
-	if p.inboxPrefix, err = conf.FieldString("inbox_prefix"); err != nil {
-		return nil, err
 	}
 	if p.headers, err = conf.FieldStringMap("headers"); err != nil {
 		return nil, err
@@ -115,17 +110,12 @@ func newAskWorker(conf *service.ParsedConfig, mgr *service.Resources) (p *askWor
 			return nil, fmt.Errorf("%s must be positive", name)
 		}
 	}
-	p.nc, err = where.connect(
-		nats.RetryOnFailedConnect(true), // the server may start after Wombat
-		nats.CustomInboxPrefix(p.inboxPrefix),
-		nats.ReconnectHandler(func(*nats.Conn) { p.reconnected.Store(time.Now().UnixNano()) }),
-	)
-	if err != nil {
+	if p.nc, err = connect(where, p.log); err != nil {
 		return nil, err
 	}
 	p.inbox = p.nc.NewInbox()
-	if _, err := p.nc.Subscribe(p.inbox+".*", p.received); err != nil {
-		p.nc.Close()
+	if p.answers, err = p.nc.Subscribe(p.inbox+".*", p.received); err != nil {
+		p.nc.release()
 		return nil, err
 	}
 	return p, nil
@@ -249,12 +239,12 @@ func (p *askWorker) ask(ctx context.Context, body []byte) (*nats.Msg, error) {
 			return p.judge(answer)
 		case <-quiet.C:
 			// Between us and the worker may have been the server: it gets the same time to come back.
-			if rest := p.sinceReconnect(); rest < p.silence {
+			if rest := p.nc.since(); rest < p.silence {
 				quiet.Reset(p.silence - rest)
 				continue
 			}
 			switch {
-			case p.reconnected.Load() > sent:
+			case p.nc.reconnected.Load() > sent:
 				return nil, errServerAway // request or answer went with it
 			case !begun:
 				return nil, &awayError{"the worker " + p.name + " was there, and was gone before it began"}
@@ -290,14 +280,6 @@ func (p *askWorker) judge(answer *nats.Msg) (*nats.Msg, error) {
 	return answer, nil
 }
 
-// sinceReconnect is how long the connection has stood; nothing if it does not.
-func (p *askWorker) sinceReconnect() time.Duration {
-	if !p.nc.IsConnected() {
-		return 0
-	}
-	return time.Duration(time.Now().UnixNano() - p.reconnected.Load())
-}
-
 // failure is an answer in the name of a worker that gave none.
 func failure(code, format string, args ...any) *nats.Msg {
 	reason := fmt.Sprintf(format, args...)
@@ -305,8 +287,9 @@ func failure(code, format string, args ...any) *nats.Msg {
 	return &nats.Msg{Data: body, Header: nats.Header{micro.ErrorCodeHeader: {code}, micro.ErrorHeader: {reason}}}
 }
 
-// Close ends the connection.
+// Close gives the connection back.
 func (p *askWorker) Close(context.Context) error {
-	p.nc.Close()
+	_ = p.answers.Unsubscribe() // an error says that the connection is closed already
+	p.nc.release()
 	return nil
 }

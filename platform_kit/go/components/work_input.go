@@ -10,14 +10,13 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/redpanda-data/benthos/v4/public/service"
 )
 
 const (
 	// mostHeld bounds what a consumer without a max_ack_pending of its own is allowed to send ahead.
-	mostHeld = 1024
+	mostHeld = 8192
 	pullSize = 64
 	// A message is confirmed to be in work three times within the server's ack_wait.
 	touchesPerAckWait = 3
@@ -33,6 +32,9 @@ alone, once the output has it. While a message waits or is worked on, the server
 only has to tell a dead consumer from a living one. A message that failed is put back and comes again after a pause that
 grows with its deliveries. What was pulled and not begun when the input closes is put back at once.
 
+With a batch_size above 1, what has already arrived goes on together: one message where the stream is slow, more the more
+there is to do. Nothing waits for a batch to fill, and of a batch only what failed is put back.
+
 ### Metadata
 
 - nats_subject
@@ -43,6 +45,10 @@ grows with its deliveries. What was pulled and not begun when the input closes i
 		Fields(connectionFields()...).
 		Field(service.NewStringField("stream").Description("The stream.")).
 		Field(service.NewStringField("consumer").Description("The durable pull consumer; it has to exist.")).
+		Field(inboxField()).
+		Field(service.NewIntField("batch_size").
+			Description("How many messages at most go on together. Messages that take long are better alone; small ones that pass quickly cost far less in hundreds.").
+			Default(1).Example(500)).
 		Field(service.NewStringListField("backoff").
 			Description("How long a message that failed waits: after its first delivery, its second, and so on.").
 			Default([]any{"100ms", "500ms", "1s", "2s", "5s"}).Advanced()).
@@ -50,13 +56,13 @@ grows with its deliveries. What was pulled and not begun when the input closes i
 }
 
 func init() {
-	err := service.RegisterInput("jetstream_work", workInputSpec(),
-		func(conf *service.ParsedConfig, mgr *service.Resources) (service.Input, error) {
+	err := service.RegisterBatchInput("jetstream_work", workInputSpec(),
+		func(conf *service.ParsedConfig, mgr *service.Resources) (service.BatchInput, error) {
 			in, err := newWorkInput(conf, mgr)
 			if err != nil {
 				return nil, err
 			}
-			return service.AutoRetryNacksToggled(conf, in)
+			return service.AutoRetryNacksBatchedToggled(conf, in)
 		})
 	if err != nil {
 		panic(err)
@@ -64,8 +70,9 @@ func init() {
 }
 
 type workInput struct {
-	connection       connection
+	address          address
 	stream, consumer string
+	batchSize        int
 	backoff          []time.Duration
 	log              *service.Logger
 
@@ -75,7 +82,7 @@ type workInput struct {
 
 func newWorkInput(conf *service.ParsedConfig, mgr *service.Resources) (in *workInput, err error) {
 	in = &workInput{log: mgr.Logger()}
-	if in.connection, err = parseConnection(conf, mgr); err != nil {
+	if in.address, err = parseAddress(conf); err != nil {
 		return nil, err
 	}
 	if in.stream, err = conf.FieldString("stream"); err != nil {
@@ -83,6 +90,12 @@ func newWorkInput(conf *service.ParsedConfig, mgr *service.Resources) (in *workI
 	}
 	if in.consumer, err = conf.FieldString("consumer"); err != nil {
 		return nil, err
+	}
+	if in.batchSize, err = conf.FieldInt("batch_size"); err != nil {
+		return nil, err
+	}
+	if in.batchSize < 1 {
+		return nil, errors.New("batch_size must be positive")
 	}
 	pauses, err := conf.FieldStringList("backoff")
 	if err != nil {
@@ -105,21 +118,21 @@ func (in *workInput) Connect(ctx context.Context) error {
 	if in.session != nil {
 		return nil
 	}
-	nc, err := in.connection.connect()
+	nc, err := connect(in.address, in.log)
 	if err != nil {
 		return err
 	}
 	s, err := openSession(ctx, nc, in)
 	if err != nil {
-		nc.Close()
+		nc.release()
 		return err
 	}
 	in.session = s
 	return nil
 }
 
-// Read returns the next message.
-func (in *workInput) Read(ctx context.Context) (*service.Message, service.AckFunc, error) {
+// ReadBatch returns the next messages, as many as are there and go together.
+func (in *workInput) ReadBatch(ctx context.Context) (service.MessageBatch, service.AckFunc, error) {
 	in.mu.Lock()
 	s := in.session
 	in.mu.Unlock()
@@ -127,8 +140,13 @@ func (in *workInput) Read(ctx context.Context) (*service.Message, service.AckFun
 		return nil, nil, service.ErrNotConnected
 	}
 	select {
-	case msg := <-s.ready:
-		return toMessage(msg), s.acknowledge(msg, in.backoff), nil
+	case first := <-s.ready:
+		msgs := s.together(first, in.batchSize)
+		batch := make(service.MessageBatch, len(msgs))
+		for i, msg := range msgs {
+			batch[i] = toMessage(msg)
+		}
+		return batch, s.acknowledge(batch, msgs, in.backoff), nil
 	case <-s.ended:
 		in.mu.Lock()
 		in.session = nil
@@ -154,12 +172,13 @@ func (in *workInput) Close(context.Context) error {
 
 // session is one connection with its messages in work.
 type session struct {
-	nc       *nats.Conn
+	nc       *connection
 	messages jetstream.MessagesContext
 	log      *service.Logger
 	ready    chan *heldMessage // pulled and not yet read; as large as what the server sends ahead
 	ended    chan struct{}     // closed when the consumer sends no more
 	closing  chan struct{}
+	leave    context.CancelFunc // ends the reading, however much is still to come
 	tasks    sync.WaitGroup
 
 	mu   sync.Mutex
@@ -169,12 +188,17 @@ type session struct {
 // heldMessage is one that was delivered and not acknowledged.
 type heldMessage struct {
 	jetstream.Msg
-	sequence uint64
-	heard    time.Time // when the server last heard of it
+	about *jetstream.MsgMetadata
+	heard time.Time // when the server last heard of it
 }
 
-func openSession(ctx context.Context, nc *nats.Conn, in *workInput) (*session, error) {
-	js, err := jetstream.New(nc)
+func (m *heldMessage) sequence() uint64 { return m.about.Sequence.Stream }
+
+func openSession(ctx context.Context, nc *connection, in *workInput) (*session, error) {
+	if err := nc.up(); err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc.Conn)
 	if err != nil {
 		return nil, err
 	}
@@ -191,32 +215,34 @@ func openSession(ctx context.Context, nc *nats.Conn, in *workInput) (*session, e
 		ahead = mostHeld
 	}
 	messages, err := consumer.Messages(
-		jetstream.PullMaxMessages(min(ahead, pullSize)),
+		jetstream.PullMaxMessages(min(ahead, max(pullSize, 2*in.batchSize))),
 		jetstream.PullHeartbeat(time.Second),
 		jetstream.WithMessagesErrOnMissingHeartbeat(false),
 	)
 	if err != nil {
 		return nil, err
 	}
+	reading, leave := context.WithCancel(context.Background())
 	s := &session{
-		nc: nc, messages: messages, log: in.log,
+		nc: nc, messages: messages, log: in.log, leave: leave,
 		ready: make(chan *heldMessage, ahead), ended: make(chan struct{}), closing: make(chan struct{}),
 		held: map[uint64]*heldMessage{},
 	}
 	s.tasks.Add(2)
-	go s.receive()
+	go s.receive(reading)
 	go s.touch(config.AckWait / touchesPerAckWait)
 	return s, nil
 }
 
 // receive passes on what arrives, and remembers it as held.
-func (s *session) receive() {
+func (s *session) receive(ctx context.Context) {
 	defer s.tasks.Done()
 	defer close(s.ended)
+	until := jetstream.NextContext(ctx)
 	for {
-		msg, err := s.messages.Next()
+		msg, err := s.messages.Next(until)
 		if err != nil {
-			if !errors.Is(err, jetstream.ErrMsgIteratorClosed) {
+			if ctx.Err() == nil && !errors.Is(err, jetstream.ErrMsgIteratorClosed) {
 				s.log.Errorf("no more messages: %v", err)
 			}
 			return
@@ -246,8 +272,8 @@ func (s *session) hold(msg jetstream.Msg) *heldMessage {
 	if s.held[about.Sequence.Stream] != nil {
 		return nil
 	}
-	held := &heldMessage{msg, about.Sequence.Stream, time.Now()}
-	s.held[held.sequence] = held
+	held := &heldMessage{msg, about, time.Now()}
+	s.held[held.sequence()] = held
 	return held
 }
 
@@ -285,9 +311,25 @@ func (s *session) due(now time.Time, every time.Duration) []*heldMessage {
 	return found
 }
 
-func (s *session) release(msg *heldMessage) {
+// together is a message with those that have arrived after it, as many as go into a batch.
+func (s *session) together(first *heldMessage, most int) []*heldMessage {
+	msgs := append(make([]*heldMessage, 0, min(most, 1+len(s.ready))), first)
+	for len(msgs) < most {
+		select {
+		case next := <-s.ready:
+			msgs = append(msgs, next)
+		default:
+			return msgs
+		}
+	}
+	return msgs
+}
+
+func (s *session) release(msgs ...*heldMessage) {
 	s.mu.Lock()
-	delete(s.held, msg.sequence)
+	for _, msg := range msgs {
+		delete(s.held, msg.sequence())
+	}
 	s.mu.Unlock()
 }
 
@@ -296,24 +338,58 @@ func (s *session) putBack(msg *heldMessage) {
 	_ = msg.Nak() // without a connection the server finds out by itself, after ack_wait
 }
 
-// acknowledge returns what Wombat calls when it is done with a message.
-func (s *session) acknowledge(msg *heldMessage, backoff []time.Duration) service.AckFunc {
+// acknowledge returns what Wombat calls when it is done with the messages.
+func (s *session) acknowledge(batch service.MessageBatch, msgs []*heldMessage, backoff []time.Duration) service.AckFunc {
+	var index *service.Indexer
+	if len(batch) > 1 {
+		index = batch.Index()
+	}
 	return func(_ context.Context, failure error) error {
-		s.release(msg)
-		if failure == nil {
-			return msg.Ack()
+		s.release(msgs...)
+		failed := failedOf(failure, len(msgs), index)
+		var found error
+		for i, msg := range msgs {
+			var err error
+			if failed(i) {
+				err = msg.NakWithDelay(pause(msg, backoff))
+			} else {
+				err = msg.Ack()
+			}
+			if found == nil {
+				found = err // one is enough: without a connection all have the same
+			}
 		}
-		return msg.NakWithDelay(pause(msg, backoff))
+		return found
 	}
 }
 
+// failedOf tells which messages of a batch an error is about. All of them, unless it says otherwise.
+func failedOf(failure error, size int, index *service.Indexer) func(int) bool {
+	if failure == nil {
+		return func(int) bool { return false }
+	}
+	var batched *service.BatchError
+	if index == nil || !errors.As(failure, &batched) || batched.IndexedErrors() == 0 {
+		return func(int) bool { return true }
+	}
+	failed, left := make([]bool, size), batched.IndexedErrors()
+	batched.WalkMessagesIndexedBy(index, func(i int, _ *service.Message, err error) bool {
+		if err != nil {
+			failed[i] = true
+			left--
+		}
+		return true
+	})
+	// Left is what failed of messages made on the way: whose they were nobody can tell.
+	return func(i int) bool { return failed[i] || left > 0 }
+}
+
 // pause is how long a message that failed is to wait.
-func pause(msg jetstream.Msg, backoff []time.Duration) time.Duration {
-	about, err := msg.Metadata()
-	if err != nil || len(backoff) == 0 {
+func pause(msg *heldMessage, backoff []time.Duration) time.Duration {
+	if len(backoff) == 0 {
 		return 0
 	}
-	return backoff[min(int(about.NumDelivered), len(backoff))-1]
+	return backoff[min(max(int(msg.about.NumDelivered), 1), len(backoff))-1]
 }
 
 // close ends the session and puts back whatever was not acknowledged, also what Wombat took and did not begin.
@@ -321,9 +397,10 @@ func (s *session) close() {
 	close(s.closing)
 	// What has arrived and was not looked at yet is put back too, if the server is there to be told.
 	s.messages.Drain()
-	late := time.AfterFunc(drainTimeout, s.nc.Close)
+	late := time.AfterFunc(drainTimeout, s.leave)
 	s.tasks.Wait()
 	late.Stop()
+	s.leave()
 	s.mu.Lock()
 	left := slices.Collect(maps.Values(s.held))
 	s.mu.Unlock()
@@ -331,10 +408,10 @@ func (s *session) close() {
 		s.putBack(msg)
 	}
 	_ = s.nc.FlushTimeout(drainTimeout)
-	s.nc.Close()
+	s.nc.release()
 }
 
-func toMessage(msg jetstream.Msg) *service.Message {
+func toMessage(msg *heldMessage) *service.Message {
 	out := service.NewMessage(msg.Data())
 	for key, values := range msg.Headers() {
 		if len(values) > 0 && values[0] != "" {
@@ -342,10 +419,8 @@ func toMessage(msg jetstream.Msg) *service.Message {
 		}
 	}
 	out.MetaSetMut("nats_subject", msg.Subject())
-	if about, err := msg.Metadata(); err == nil {
-		out.MetaSetMut("nats_sequence_stream", strconv.FormatUint(about.Sequence.Stream, 10))
-		out.MetaSetMut("nats_num_delivered", strconv.FormatUint(about.NumDelivered, 10))
-		out.MetaSetMut("nats_timestamp_unix_nano", strconv.FormatInt(about.Timestamp.UnixNano(), 10))
-	}
+	out.MetaSetMut("nats_sequence_stream", strconv.FormatUint(msg.about.Sequence.Stream, 10))
+	out.MetaSetMut("nats_num_delivered", strconv.FormatUint(msg.about.NumDelivered, 10))
+	out.MetaSetMut("nats_timestamp_unix_nano", strconv.FormatInt(msg.about.Timestamp.UnixNano(), 10))
 	return out
 }
