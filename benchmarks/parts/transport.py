@@ -2,9 +2,10 @@
 
 The CPU time of nats-server, Wombat and worker in a run, divided by its cards, less what the same handler
 takes for the same requests when nothing is between: a Go program (alone_test.go beside the renderer's source)
-that reads the requests from a file, the assets from a folder, and drops the pictures. The way ends where the
-picture is stored and its result told; what fetching it into a file adds is told apart. A second way to the
-same figure is a worker that draws nothing and stores random bytes of a picture's size.
+that reads the requests from a file, the assets from a folder, and drops the pictures. Both have drawn the
+same cards with other names before. The way ends where the picture is stored and its result told; what fetching
+it into a file adds is told apart. A second way to the same figure is a worker that draws nothing and stores
+random bytes of a picture's size.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ MODULE = Path(__file__).absolute().parents[2] / "platform_kit" / "go"
 WORKER_SUBJECT = "workers.card-renderer"
 BUILD_TIMEOUT_S, RUN_TIMEOUT_S = 600.0, 600.0
 PICTURE_BYTES = 350_000
+WARM_ROUNDS = 3
+"""How often the renderer alone has drawn each picture of the sample deck before it is measured."""
 
 
 def measure(cards: int, runs: int) -> list[Figure]:
@@ -44,13 +47,13 @@ def measure(cards: int, runs: int) -> list[Figure]:
         program = _build(folder)
         with Platform() as platform:
             decks.draw_art(platform, folder)
-        requests = _requests(folder, decks.rows(cards, mark="same."))
+        _requests(folder, decks.rows(cards, mark="same."))
         found: dict[str, list[float]] = {}
         for run in range(runs):
             whole, size = _through(folder, decks.rows(cards, mark=f"{run}."), out=None)
             fetched, _ = _through(folder, decks.rows(cards, mark=f"{run}."), out=folder / f"out-{run}")
             parts = {name: seconds / cards * 1000 for name, seconds in whole.items()}
-            parts["alone"] = _alone(program, folder, requests)
+            parts["alone"] = _alone(program, folder)
             parts["added"] = _servers(whole) / cards * 1000 - parts["alone"]
             parts["fetching"] = (_servers(fetched) - _servers(whole)) / cards * 1000
             parts["python"], parts["python fetching"] = (
@@ -157,8 +160,9 @@ def _go(*arguments: str) -> None:
         raise SystemExit(f"go {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
 
 
-def _requests(folder: Path, rows: list[dict[str, str]]) -> Path:
-    """Write what a worker is sent for these rows, one request a line, and the assets they name."""
+def _requests(folder: Path, rows: list[dict[str, str]]) -> None:
+    """Write what a worker is sent for these rows, one request a line, what to draw before, and the assets."""
+    warm = decks.rows(WARM_ROUNDS * len(decks.sample_rows()), mark="warm.")
     seen: list[bytes] = []
     with Platform() as platform:
 
@@ -175,15 +179,15 @@ def _requests(folder: Path, rows: list[dict[str, str]]) -> Path:
         async def whole_run() -> None:
             client = await listen()
             run = await asyncio.to_thread(
-                platform.generate, decks.of(rows, folder), out=folder / "same", progress=False
+                platform.generate, decks.of([*warm, *rows], folder), out=folder / "same", progress=False
             )
-            assert run.rendered == len(rows), run.counts
+            assert run.rendered == len(warm) + len(rows), run.counts
             await client.close()
 
         asyncio.run(whole_run())
-    requests = folder / "requests.jsonl"
     by_id = {json.loads(data)["id"]: data for data in seen}  # asked again, a card is there twice
-    requests.write_bytes(b"\n".join(by_id.values()))
+    for file, wanted in (("warm.jsonl", warm), ("requests.jsonl", rows)):
+        (folder / file).write_bytes(b"\n".join(by_id[row["id"]] for row in wanted))
     assets = folder / "assets"
     assets.mkdir()
     template = Template.read("classic")
@@ -192,17 +196,17 @@ def _requests(folder: Path, rows: list[dict[str, str]]) -> Path:
     for path in (folder / "art").iterdir():
         data = path.read_bytes()
         (assets / hashlib.sha256(data).hexdigest()).write_bytes(data)
-    return requests
 
 
-def _alone(program: Path, folder: Path, requests: Path) -> float:
+def _alone(program: Path, folder: Path) -> float:
     """CPU milliseconds a card of the handler without a platform, as many cards at once as there are cores."""
     done = subprocess.run(
         [str(program), "-test.run", "^$", "-test.bench", "^BenchmarkAlone$", "-test.benchtime", "1x"],
         env={
             **os.environ,
             "ALONE_FOLDER": str(folder),
-            "ALONE_REQUESTS": str(requests),
+            "ALONE_WARM": str(folder / "warm.jsonl"),
+            "ALONE_REQUESTS": str(folder / "requests.jsonl"),
             "GOMAXPROCS": str(cores()),
         },
         capture_output=True,

@@ -13,6 +13,7 @@ import (
 
 	xdraw "golang.org/x/image/draw"
 
+	"platform-kit/render/internal/name"
 	"platform-kit/render/internal/svg"
 	"platform-kit/render/internal/vg"
 )
@@ -34,17 +35,98 @@ type pictureKey struct {
 	ink       vg.Color
 }
 
-// art draws a card's own art, or procedural art where there is none.
+// artwork is the element of a card that shows its own art, or procedural art where there is none.
+type artwork struct {
+	name    name.Name
+	layer   *layer
+	box     vg.Rect
+	mask    *vg.Mask
+	digest  string
+	opacity float64
+	under   vg.Paint // or nil
+	pic     *picture // nil until it is needed
+}
+
+// art lays out an art layer.
 func (d *drawing) art(l *layer, box vg.Rect) error {
-	w, h := int(math.Ceil(box.W)), int(math.Ceil(box.H))
-	var pic *vg.Canvas
-	if len(d.card.Art) > 0 {
-		var err error
-		pic, err = d.tpl.picture(d.ctx, d.card.Art, d.card.ArtDigest, d.card.ArtType, w, h, l.Fit, l.Position, vg.Color{A: 255})
-		if err != nil {
-			if d.ctx.Err() != nil {
-				return d.ctx.Err()
+	m, ok := d.tpl.kept.shapes.Get(l)
+	if !ok {
+		p := &vg.Path{}
+		p.Rectangle(box, l.Radius, l.Radius)
+		m = &shapeMasks{fill: vg.FillMask(p, vg.Identity, vg.NonZero, d.tpl.bundle.Width, d.tpl.bundle.Height)}
+		d.tpl.kept.shapes.Put(l, m, len(m.fill.Pix)+100)
+	}
+	if m.fill.W == 0 {
+		return nil
+	}
+	a := &artwork{layer: l, box: box, mask: m.fill, opacity: d.opacity}
+	key := d.sign(l, box)
+	if d.card.hasArt() {
+		if a.digest = d.card.ArtDigest; a.digest == "" {
+			a.digest = fmt.Sprintf("%x", sha256.Sum256(d.card.Art))
+		}
+		key.Text(d.card.ArtType)
+		key.Text(a.digest)
+	} else {
+		key.Int(int(d.card.Seed))
+		key.Text("") // no type of art
+		key.Text(d.card.ID)
+	}
+	a.name = key.Done()
+	d.elements = append(d.elements, a)
+	return nil
+}
+
+func (a *artwork) sign(key *name.Builder, y0, y1 int) {
+	if y0 < a.mask.Y+a.mask.H && a.mask.Y < y1 {
+		key.Byte('a')
+		key.Name(a.name)
+		key.Int(y0)
+	}
+}
+
+func (a *artwork) draw(d *drawing, c *vg.Canvas) error {
+	if c.Top >= a.mask.Y+a.mask.H || a.mask.Y >= c.Top+c.H {
+		return nil
+	}
+	if a.pic == nil {
+		if err := a.open(d); err != nil {
+			return err
+		}
+	}
+	x, y := math.Floor(a.box.X), math.Floor(a.box.Y)
+	if err := a.pic.need(c.Top-int(y), c.Top-int(y)+c.H); err != nil {
+		return err
+	}
+	if a.under != nil {
+		c.Paint(a.mask, a.under, nil, a.opacity)
+	}
+	c.Paint(a.mask, vg.NewPicture(a.pic.Canvas, vg.Translate(x, y), false), nil, a.opacity)
+	return nil
+}
+
+// open draws the picture, or finds it drawn.
+func (a *artwork) open(d *drawing) error {
+	l := a.layer
+	w, h := int(math.Ceil(a.box.W)), int(math.Ceil(a.box.H))
+	if d.card.hasArt() {
+		var failed error // to get the file, which is not the file's fault
+		file := func() ([]byte, error) {
+			if d.card.OpenArt == nil || len(d.card.Art) > 0 {
+				return d.card.Art, nil
 			}
+			var data []byte
+			data, failed = d.card.OpenArt(d.ctx)
+			return data, failed
+		}
+		var err error
+		a.pic, err = d.tpl.picture(d.ctx, file, a.digest, d.card.ArtType, w, h, l.Fit, l.Position, vg.Color{A: 255})
+		switch {
+		case failed != nil:
+			return failed
+		case err != nil && d.ctx.Err() != nil:
+			return d.ctx.Err()
+		case err != nil:
 			return &RejectError{Column: "art", Reason: err.Error()}
 		}
 	} else {
@@ -52,46 +134,37 @@ func (d *drawing) art(l *layer, box vg.Rect) error {
 		for i, p := range l.Palette {
 			palette[i] = d.look.must(p)
 		}
-		pic = procedural(d.card.ID, d.card.Seed, w, h, palette)
+		a.pic = &picture{Canvas: procedural(d.card.ID, d.card.Seed, w, h, palette)}
 	}
-	m, ok := d.tpl.kept.shapes.Get(l)
-	if !ok {
-		p := &vg.Path{}
-		p.Rectangle(box, l.Radius, l.Radius)
-		m = &shapeMasks{fill: vg.FillMask(p, vg.Identity, vg.NonZero, d.canvas.W, d.canvas.H)}
-		d.tpl.kept.shapes.Put(l, m, len(m.fill.Pix)+100)
-	}
-	mask := m.fill
 	if l.Fill != nil {
-		d.canvas.Paint(mask, d.look.paint(l.Fill, box), nil, d.opacity)
+		a.under = d.look.paint(l.Fill, a.box)
 	}
-	d.canvas.Paint(mask, vg.NewPicture(pic, vg.Translate(math.Floor(box.X), math.Floor(box.Y)), false), nil, d.opacity)
-	d.tpl.kept.release(pic)
 	return nil
 }
 
 // assetImage draws one of the template's own images.
-func (t *Template) assetImage(ctx context.Context, a *asset, w, h int, fit string, ink vg.Color) (*vg.Canvas, error) {
+func (t *Template) assetImage(ctx context.Context, a *asset, w, h int, fit string, ink vg.Color) (*picture, error) {
 	data, ok := t.assets[a.Digest]
 	if !ok {
 		return nil, fmt.Errorf("render: image %s was not loaded", a.Digest)
 	}
-	return t.picture(ctx, data, a.Digest, a.Type, w, h, fit, [2]float64{0.5, 0.5}, ink)
+	file := func() ([]byte, error) { return data, nil }
+	return t.picture(ctx, file, a.Digest, a.Type, w, h, fit, [2]float64{0.5, 0.5}, ink)
 }
 
 // picture decodes an image and fits it into w by h pixels. The caller owns the canvas and should release it. digest is
-// the data's SHA-256, or "" if the caller does not know it.
-func (t *Template) picture(ctx context.Context, data []byte, digest, kind string, w, h int, fit string, pos [2]float64, ink vg.Color) (*vg.Canvas, error) {
+// the SHA-256 of the file, which is only asked for if the picture is not kept.
+func (t *Template) picture(ctx context.Context, file func() ([]byte, error), digest, kind string, w, h int, fit string, pos [2]float64, ink vg.Color) (*picture, error) {
 	if w < 1 || h < 1 {
-		return vg.NewCanvas(1, 1), nil
-	}
-	if digest == "" {
-		digest = fmt.Sprintf("%x", sha256.Sum256(data))
+		return &picture{Canvas: vg.NewCanvas(1, 1)}, nil
 	}
 	key := pictureKey{t.id, digest, kind, fit, w, h, pos[0], pos[1], ink}
 	if p, ok := t.kept.pictures.Get(key); ok {
-		pic := t.kept.canvas(w, h)
-		return pic, p.unpack(pic)
+		return p.open(t.kept.canvas(w, h)), nil
+	}
+	data, err := file()
+	if err != nil {
+		return nil, err
 	}
 	pic, err := t.decode(ctx, data, kind, w, h, fit != "contain", pos, ink)
 	if err != nil {
@@ -99,7 +172,7 @@ func (t *Template) picture(ctx context.Context, data []byte, digest, kind string
 	}
 	p := pack(pic)
 	t.kept.pictures.Put(key, p, p.size())
-	return pic, nil
+	return &picture{Canvas: pic}, nil
 }
 
 func (t *Template) decode(ctx context.Context, data []byte, kind string, w, h int, cover bool, pos [2]float64, ink vg.Color) (*vg.Canvas, error) {

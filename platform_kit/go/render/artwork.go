@@ -64,7 +64,7 @@ const artDPI = 72
 
 // EncodeOpaque writes pixels of four bytes, red, green, blue and an alpha that is left out, as a PNG in sRGB. The same
 // pixels always give the same bytes.
-func EncodeOpaque(pix []uint8, w, h int) []byte { return artEncoder.Encode(pix, w, h, artDPI) }
+func EncodeOpaque(pix []uint8, w, h int) []byte { return artEncoder.EncodePixels(pix, w, h, artDPI) }
 
 func svgError(err error) error {
 	var bad *svg.Error

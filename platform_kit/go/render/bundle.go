@@ -125,7 +125,8 @@ type layer struct {
 	Position [2]float64 `json:"position"`
 	Palette  []string   `json:"palette"` // art
 
-	path *vg.Path
+	path  *vg.Path
+	index int // among all layers of the template
 }
 
 type condition struct {
@@ -284,6 +285,7 @@ func (b *bundle) checkLayers(layers []*layer, depth int, count *int) error {
 		if *count++; *count > maxLayers {
 			return fmt.Errorf("more than %d layers", maxLayers)
 		}
+		l.index = *count
 		where := fmt.Sprintf("layer %d (%s %s)", *count, l.Kind, l.Name)
 		if !slices.Contains(kinds, l.Kind) {
 			return fmt.Errorf("%s: unknown kind; one of %v is needed", where, kinds)

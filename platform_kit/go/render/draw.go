@@ -5,26 +5,38 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"platform-kit/render/internal/name"
 	"platform-kit/render/internal/vg"
 )
 
-// drawing is one card in the making.
+// drawing is one card in the making: first it is laid out, then the strips that are new are drawn.
 type drawing struct {
 	ctx      context.Context
 	tpl      *Template
 	card     *Card
 	look     *look
 	lang     string
-	canvas   *vg.Canvas
 	opacity  float64
 	named    map[string]vg.Rect // where named layers were drawn, with the room they want
+	elements []element
+	piece    *piece // what the layer leaves its dabs in
+	key      name.Builder
+	canvas   *vg.Canvas // one strip
+	images   map[imageDab]*picture
+	took     time.Duration // to draw strips
 	warnings []string
 	missing  []rune
 }
 
+// warn leaves a warning with the layer's dabs.
 func (d *drawing) warn(format string, args ...any) {
-	if w := fmt.Sprintf(format, args...); !slices.Contains(d.warnings, w) && len(d.warnings) < 50 {
+	d.piece.warnings = append(d.piece.warnings, fmt.Sprintf(format, args...))
+}
+
+func (d *drawing) warnOnce(w string) {
+	if !slices.Contains(d.warnings, w) && len(d.warnings) < 50 {
 		d.warnings = append(d.warnings, w)
 	}
 }
@@ -57,14 +69,10 @@ type sheetKey struct {
 	look, shown string
 }
 
-// run draws the whole card. Layers that show nothing of the card itself are
-// drawn once per style and then put on top as a whole.
+// run lays out the whole card. Layers that show nothing of the card itself are drawn once per style and are one element.
 func (d *drawing) run() error {
 	for i, seg := range d.tpl.segments {
 		if !seg.static {
-			if d.canvas == nil {
-				d.canvas = d.tpl.blank()
-			}
 			if err := d.layers(seg.layers); err != nil {
 				return err
 			}
@@ -74,23 +82,10 @@ func (d *drawing) run() error {
 		if err != nil {
 			return err
 		}
-		switch {
-		case d.canvas != nil:
-		case s.Covers():
-			d.canvas = d.tpl.kept.canvas(d.tpl.bundle.Width, d.tpl.bundle.Height)
-		default:
-			d.canvas = d.tpl.blank()
-		}
-		d.canvas.Stamp(s)
-	}
-	if d.canvas == nil {
-		d.canvas = d.tpl.blank()
+		d.elements = append(d.elements, sheet{s})
 	}
 	return nil
 }
-
-// blank returns a transparent canvas of a card's size.
-func (t *Template) blank() *vg.Canvas { return t.kept.blank(t.bundle.Width, t.bundle.Height) }
 
 // sheet returns a static segment, drawn for the card's look.
 func (d *drawing) sheet(i int, seg segment) (*vg.Sprite, error) {
@@ -107,12 +102,14 @@ func (d *drawing) sheet(i int, seg segment) (*vg.Sprite, error) {
 	if s, ok := d.tpl.kept.sheets.Get(key); ok {
 		return s, nil
 	}
-	outer := d.canvas
-	d.canvas = d.tpl.blank()
-	err := d.layers(seg.layers)
-	drawn := d.canvas
-	d.canvas = outer
-	if err != nil {
+	outer := d.elements
+	defer func() { d.elements = outer }()
+	d.elements = nil
+	if err := d.layers(seg.layers); err != nil {
+		return nil, err
+	}
+	drawn := d.tpl.kept.blank(d.tpl.bundle.Width, d.tpl.bundle.Height)
+	if err := d.drawOn(drawn); err != nil {
 		return nil, err
 	}
 	s := vg.NewSprite(drawn)
@@ -178,7 +175,7 @@ func (d *drawing) layer(l *layer) error {
 	box := vg.Rect{X: l.Box[0], Y: l.Box[1], W: l.Box[2], H: l.Box[3]}
 	switch l.Kind {
 	case "rect", "ellipse", "path":
-		d.shape(l, box)
+		return d.show(l, d.sign(l, box).Done(), false, func() error { return d.shape(l, box) })
 	case "text":
 		return d.text(l, box)
 	case "icons":
@@ -186,12 +183,10 @@ func (d *drawing) layer(l *layer) error {
 	case "art":
 		return d.art(l, box)
 	case "image":
-		pic, err := d.tpl.assetImage(d.ctx, l.Image, int(box.W+0.5), int(box.H+0.5), l.Fit, d.inkOf(l))
-		if err != nil {
-			return err
-		}
-		d.canvas.Draw(pic, int(box.X+0.5), int(box.Y+0.5), nil, d.opacity)
-		d.tpl.kept.release(pic)
+		return d.show(l, d.sign(l, box).Done(), false, func() error {
+			d.place(imageDab{l.Image, int(box.W + 0.5), int(box.H + 0.5), l.Fit, d.inkOf(l)}, int(box.X+0.5), int(box.Y+0.5))
+			return nil
+		})
 	}
 	return nil
 }
@@ -206,12 +201,12 @@ func (d *drawing) inkOf(l *layer) vg.Color {
 // shapeMasks are a shape's coverages, which no card changes.
 type shapeMasks struct{ fill, stroke, shadow *vg.Mask }
 
-func (d *drawing) shape(l *layer, box vg.Rect) {
+func (d *drawing) shape(l *layer, box vg.Rect) error {
 	m, ok := d.tpl.kept.shapes.Get(l)
 	if !ok {
 		p := layerPath(l, box)
 		m = &shapeMasks{}
-		w, h := d.canvas.W, d.canvas.H
+		w, h := d.tpl.bundle.Width, d.tpl.bundle.Height
 		if l.Fill != nil || l.Shadow != nil {
 			m.fill = vg.FillMask(p, vg.Identity, vg.NonZero, w, h)
 		}
@@ -231,14 +226,15 @@ func (d *drawing) shape(l *layer, box vg.Rect) {
 		d.tpl.kept.shapes.Put(l, m, size+100)
 	}
 	if m.shadow != nil {
-		d.canvas.Paint(m.shadow, vg.Solid(d.look.must(l.Shadow.Color)), nil, d.opacity)
+		d.paint(m.shadow, 0, 0, vg.Solid(d.look.must(l.Shadow.Color)), d.opacity)
 	}
 	if l.Fill != nil {
-		d.canvas.Paint(m.fill, d.look.paint(l.Fill, box), nil, d.opacity)
+		d.paint(m.fill, 0, 0, d.look.paint(l.Fill, box), d.opacity)
 	}
 	if m.stroke != nil {
-		d.canvas.Paint(m.stroke, d.look.paint(l.Stroke, box), nil, d.opacity)
+		d.paint(m.stroke, 0, 0, d.look.paint(l.Stroke, box), d.opacity)
 	}
+	return nil
 }
 
 // layerPath is the outline of a rect, ellipse or path layer.

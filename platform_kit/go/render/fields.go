@@ -79,7 +79,7 @@ func (c *Card) holds(conditions []condition) bool {
 	for _, cond := range conditions {
 		value := c.field(cond.Field)
 		if cond.Field == "art" {
-			if value = ""; len(c.Art) > 0 {
+			if value = ""; c.hasArt() {
 				value = "art"
 			}
 		}

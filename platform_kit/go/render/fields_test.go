@@ -105,7 +105,7 @@ func TestPNGHoldsThePixels(t *testing.T) {
 				c.Pix[i] = uint8(r.IntN(256))
 			}
 		}
-		data := shared.png.Encode(c.Pix, c.W, c.H, 300)
+		data := shared.png.EncodePixels(c.Pix, c.W, c.H, 300)
 		img, err := png.Decode(bytes.NewReader(data))
 		if err != nil {
 			t.Fatalf("width %d: %v", w, err)
@@ -128,7 +128,7 @@ func TestNoParagraphEndsWithAShortWordAlone(t *testing.T) {
 	} {
 		for width := 120.0; width < 500; width += 3 {
 			d := &drawing{tpl: tpl, card: &Card{Fields: map[string]any{"text": text}}, lang: "en"}
-			paras, _, err := d.paragraphs(*l)
+			paras, _, err := d.paragraphs(*l, d.texts(*l))
 			if err != nil {
 				t.Fatal(err)
 			}

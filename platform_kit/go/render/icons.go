@@ -148,6 +148,15 @@ func (d *drawing) icons(l *layer, box vg.Rect) error {
 	if len(row) == 0 {
 		return nil
 	}
+	key := d.sign(l, box)
+	for _, s := range symbols {
+		key.Text(s)
+	}
+	return d.show(l, key.Done(), true, func() error { return d.iconRow(l, row, box) })
+}
+
+// iconRow draws icons beside each other.
+func (d *drawing) iconRow(l *layer, row []*icon, box vg.Rect) error {
 	if len(row) == 1 && row[0].wordy() && len(d.tpl.names) > 0 {
 		return d.capsule(l, row[0], box)
 	}
@@ -176,14 +185,14 @@ func (d *drawing) icons(l *layer, box vg.Rect) error {
 	}
 	y := box.Y + (box.H-size)/2
 	if l.Name != "" {
-		d.named[l.Name] = vg.Rect{X: x - 0.25*size, Y: y, W: width() + 0.5*size, H: size}
+		d.piece.room = vg.Rect{X: x - 0.25*size, Y: y, W: width() + 0.5*size, H: size}
 	}
 	for _, ic := range row {
 		r := vg.Rect{X: x, Y: y, W: size, H: size}
 		if l.Shadow != nil {
 			p := iconShape(ic.Shape, r)
-			m := vg.FillMask(p, vg.Identity, vg.NonZero, d.canvas.W, d.canvas.H).Blur(l.Shadow.Blur)
-			d.canvas.Paint(m.Offset(int(l.Shadow.DX), int(l.Shadow.DY)), vg.Solid(d.look.must(l.Shadow.Color)), nil, d.opacity)
+			m := vg.FillMask(p, vg.Identity, vg.NonZero, d.tpl.bundle.Width, d.tpl.bundle.Height).Blur(l.Shadow.Blur)
+			d.paint(m, int(l.Shadow.DX), int(l.Shadow.DY), vg.Solid(d.look.must(l.Shadow.Color)), d.opacity)
 		}
 		if err := d.icon(ic, l.Color, r); err != nil {
 			return err
@@ -213,7 +222,7 @@ func (d *drawing) capsule(l *layer, ic *icon, box vg.Rect) error {
 		r.X += (box.W - r.W) / 2
 	}
 	if l.Name != "" {
-		d.named[l.Name] = vg.Rect{X: r.X - 0.25*size, Y: r.Y, W: r.W + 0.5*size, H: size}
+		d.piece.room = vg.Rect{X: r.X - 0.25*size, Y: r.Y, W: r.W + 0.5*size, H: size}
 	}
 	round := *ic
 	round.Shape = "capsule"
@@ -227,14 +236,15 @@ const labelWidth = 0.78
 func (d *drawing) icon(ic *icon, color string, r vg.Rect) error {
 	shape := iconShape(ic.Shape, r)
 	if ic.Fill != nil && ic.Shape != "none" {
-		d.canvas.Fill(shape, vg.Identity, vg.NonZero, d.look.paint(ic.Fill, r), nil, d.opacity)
+		d.fill(shape, vg.Identity, d.look.paint(ic.Fill, r), d.opacity)
 	}
 	if ic.Stroke != "" && ic.Shape != "none" {
 		w := ic.Width
 		if w <= 0 {
 			w = 0.05
 		}
-		d.canvas.Line(shape, vg.Identity, vg.Stroke{Width: w * r.H, Join: vg.RoundJoin}, vg.Solid(d.look.must(ic.Stroke)), nil, d.opacity)
+		line := vg.StrokeMask(shape, vg.Identity, vg.Stroke{Width: w * r.H, Join: vg.RoundJoin}, d.tpl.bundle.Width, d.tpl.bundle.Height)
+		d.paint(line, 0, 0, vg.Solid(d.look.must(ic.Stroke)), d.opacity)
 	}
 	if ic.Color != "" {
 		color = ic.Color
@@ -246,15 +256,11 @@ func (d *drawing) icon(ic *icon, color string, r vg.Rect) error {
 	inner := r.Inset(ic.Inset * r.W)
 	switch {
 	case ic.Image != nil:
-		pic, err := d.tpl.assetImage(d.ctx, ic.Image, int(math.Ceil(inner.W)), int(math.Ceil(inner.H)), "contain", ink)
-		if err != nil {
-			return err
-		}
-		d.canvas.Draw(pic, int(math.Round(inner.X)), int(math.Round(inner.Y)), nil, d.opacity)
-		d.tpl.kept.release(pic)
+		d.place(imageDab{ic.Image, int(math.Ceil(inner.W)), int(math.Ceil(inner.H)), "contain", ink},
+			int(math.Round(inner.X)), int(math.Round(inner.Y)))
 	case ic.path != nil:
 		m := vg.Translate(inner.X, inner.Y).Mul(vg.Scale(inner.W/100, inner.H/100))
-		d.canvas.Fill(ic.path, m, vg.NonZero, vg.Solid(ink), nil, d.opacity)
+		d.fill(ic.path, m, vg.Solid(ink), d.opacity)
 	default:
 		label := ic.Key
 		if ic.Text != nil {
@@ -287,7 +293,7 @@ func (d *drawing) label(text, fontName string, r vg.Rect, ink vg.Color) error {
 	if err != nil {
 		return err
 	}
-	d.warnMissing(run.missing)
+	d.piece.missing = append(d.piece.missing, run.missing...)
 	size := 0.74 * r.H
 	if w := run.width * size; w > labelWidth*r.W {
 		size *= labelWidth * r.W / w
@@ -296,6 +302,7 @@ func (d *drawing) label(text, fontName string, r vg.Rect, ink vg.Color) error {
 	if t := ts.families[fontName].pick(true, false)[0]; t.cap > 0 {
 		capital = t.cap
 	}
+	paint := vg.Solid(ink)
 	x := r.X + (r.W-run.width*size)/2
 	y := int(math.Round(r.Y + (r.H+capital*size)/2))
 	for i := range run.glyphs {
@@ -306,7 +313,7 @@ func (d *drawing) label(text, fontName string, r vg.Rect, ink vg.Color) error {
 		if err != nil {
 			return err
 		}
-		d.canvas.Paint(m.Offset(int(ix), y+int(math.Round(g.y*size))), vg.Solid(ink), nil, d.opacity)
+		d.paint(m, int(ix), y+int(math.Round(g.y*size)), paint, d.opacity)
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"sync/atomic"
 
 	"platform-kit/render/internal/cache"
+	"platform-kit/render/internal/name"
 	"platform-kit/render/internal/pngenc"
 	"platform-kit/render/internal/vg"
 )
@@ -16,7 +17,8 @@ const (
 	sheetsLimit   = 40 << 20 // the looks of classic take 32 MB
 	picturesLimit = 24 << 20 // some 120 illustrations of classic; see packed
 	bandsLimit    = 32 << 20 // the parts of some 180 files that are on several cards; see pngenc
-	shapesLimit   = 8 << 20
+	shapesLimit   = 4 << 20
+	piecesLimit   = 4 << 20 // what some hundreds of words and costs became
 	masksLimit    = 6 << 20 // the glyphs of a deck in one language take 1 to 2 MB
 	runsLimit     = 4 << 20
 	outlinesLimit = 2 << 20
@@ -28,6 +30,7 @@ type kept struct {
 	sheets   *cache.Cache[sheetKey, *vg.Sprite] // rows of layers that are the same on many cards
 	pictures *cache.Cache[pictureKey, *packed]  // art and images, decoded, at the size they are drawn
 	shapes   *cache.Cache[*layer, *shapeMasks]  // coverage of a layer's shape
+	pieces   *cache.Cache[name.Name, *piece]    // layers, by all that decides them
 	runs     *cache.Cache[runKey, *shapedRun]   // words, shaped
 	outlines *cache.Cache[outlineKey, *vg.Path] // glyphs
 	masks    *cache.Cache[maskKey, *vg.Mask]    // coverage of glyphs at a size
@@ -40,6 +43,7 @@ func newKept() *kept {
 		sheets:   cache.New[sheetKey, *vg.Sprite](sheetsLimit),
 		pictures: cache.New[pictureKey, *packed](picturesLimit),
 		shapes:   cache.New[*layer, *shapeMasks](shapesLimit),
+		pieces:   cache.New[name.Name, *piece](piecesLimit),
 		runs:     cache.New[runKey, *shapedRun](runsLimit),
 		outlines: cache.New[outlineKey, *vg.Path](outlinesLimit),
 		masks:    cache.New[maskKey, *vg.Mask](masksLimit),
@@ -61,7 +65,7 @@ func newTemplateID() templateID { return templateID(lastTemplate.Add(1)) }
 // canvas returns a canvas with anything on it. It may be given back with release.
 func (k *kept) canvas(w, h int) *vg.Canvas {
 	if c, ok := k.spare[bits.Len32(uint32(4*w*h))].Get().(*vg.Canvas); ok && cap(c.Pix) >= 4*w*h {
-		c.W, c.H, c.Pix = w, h, c.Pix[:4*w*h]
+		c.W, c.H, c.Pix, c.Top = w, h, c.Pix[:4*w*h], 0
 		return c
 	}
 	return vg.NewCanvas(w, h)

@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"platform-kit/render/internal/cache"
+	"platform-kit/render/internal/name"
+	"platform-kit/render/internal/pngenc"
 	"platform-kit/render/internal/vg"
 )
 
@@ -104,6 +106,8 @@ func TestNothingKeptIsOutOfDate(t *testing.T) {
 	warm.sheets = cache.New[sheetKey, *vg.Sprite](400_000)
 	warm.pictures = cache.New[pictureKey, *packed](60_000)
 	warm.masks = cache.New[maskKey, *vg.Mask](20_000)
+	warm.pieces = cache.New[name.Name, *piece](20_000)
+	warm.png = pngenc.New(200_000)
 	var bundles [][]byte
 	var templates []*Template
 	for _, accent := range []string{"#000000", "#7f0000"} {
@@ -148,6 +152,7 @@ func TestNothingKeptIsOutOfDate(t *testing.T) {
 	}
 	for name, part := range map[string]struct{ weight, limit int }{
 		"sheets": {warm.sheets.Weight(), 400_000}, "pictures": {warm.pictures.Weight(), 60_000}, "masks": {warm.masks.Weight(), 20_000},
+		"pieces": {warm.pieces.Weight(), 20_000}, "bands": {warm.png.Remembered(), 200_000},
 	} {
 		if part.weight == 0 || part.weight > part.limit {
 			t.Errorf("%s: %d bytes are kept, the budget is %d", name, part.weight, part.limit)
@@ -229,7 +234,7 @@ func TestPackedPicturesComeBackWhole(t *testing.T) {
 			for i := range out.Pix {
 				out.Pix[i] = 99
 			}
-			if err := p.unpack(out); err != nil || !bytes.Equal(out.Pix, c.Pix) {
+			if err := p.open(out).need(0, size[1]); err != nil || !bytes.Equal(out.Pix, c.Pix) {
 				t.Errorf("%v, opaque %v: other pixels came back (%v)", size, opaque, err)
 			}
 		}

@@ -11,6 +11,7 @@
 package render
 
 import (
+	"context"
 	"fmt"
 	"time"
 )
@@ -25,8 +26,14 @@ type Card struct {
 	// ArtDigest is the SHA-256 of Art in lower case hex, or "" to have it worked out. It has to be right: art with
 	// the same digest is taken to be the same.
 	ArtDigest string
-	Seed      int64
+	// OpenArt gives Art if that is nil, should anything of it have to be drawn: it seldom has where other cards have the
+	// same. It needs ArtDigest. Its error is returned wrapped.
+	OpenArt func(ctx context.Context) ([]byte, error)
+	Seed    int64
 }
+
+// hasArt tells whether there is art of the card's own.
+func (c *Card) hasArt() bool { return len(c.Art) > 0 || c.OpenArt != nil }
 
 // Output is a rendered card.
 type Output struct {

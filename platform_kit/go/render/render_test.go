@@ -180,7 +180,7 @@ func lay(t testing.TB, tpl *Template, text string) *block {
 	c := card(text)
 	d := &drawing{ctx: context.Background(), tpl: tpl, card: &c, look: tpl.bundle.look(&c), lang: c.tongue()}
 	l := tpl.bundle.Layers[1]
-	paras, _, err := d.paragraphs(l)
+	paras, _, err := d.paragraphs(l, d.texts(l))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -114,20 +114,28 @@ func (t *Template) Render(ctx context.Context, card Card) (out *Output, err erro
 	d := &drawing{ctx: ctx, tpl: t, card: &card, look: t.bundle.look(&card), lang: card.tongue(),
 		opacity: 1, named: map[string]vg.Rect{}}
 	if err := d.run(); err != nil {
-		var reject *RejectError
-		if errors.As(err, &reject) {
-			return nil, err
-		}
-		return nil, fmt.Errorf("render: card %q: %w", card.ID, err)
+		return nil, d.failed(err)
 	}
 	if len(d.missing) > 0 {
-		d.warn("%s", missingWarning(d.missing))
+		d.warnOnce(missingWarning(d.missing))
 	}
-	drawn := time.Now()
-	data := t.kept.png.Encode(d.canvas.Pix, d.canvas.W, d.canvas.H, t.bundle.DPI)
-	t.kept.release(d.canvas)
+	laid := time.Now()
+	data, err := t.kept.png.Encode(d, t.bundle.Width, t.bundle.Height, t.bundle.DPI)
+	if err != nil {
+		return nil, d.failed(err)
+	}
+	d.close()
 	return &Output{
 		PNG: data, Width: t.bundle.Width, Height: t.bundle.Height, Warnings: d.warnings,
-		Draw: drawn.Sub(started), Encode: time.Since(drawn),
+		Draw: laid.Sub(started) + d.took, Encode: time.Since(laid) - d.took,
 	}, nil
+}
+
+// failed says which card an error is of, unless it is the card's own fault.
+func (d *drawing) failed(err error) error {
+	var reject *RejectError
+	if errors.As(err, &reject) {
+		return err
+	}
+	return fmt.Errorf("render: card %q: %w", d.card.ID, err)
 }

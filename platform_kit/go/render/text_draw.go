@@ -92,8 +92,9 @@ func union(a, b *vg.Mask) *vg.Mask {
 
 // placed is a glyph's mask at its place on the card.
 type placed struct {
-	mask  *vg.Mask
-	color vg.Color
+	mask   *vg.Mask
+	dx, dy int
+	paint  vg.Paint
 }
 
 // text draws a text layer.
@@ -109,7 +110,43 @@ func (d *drawing) text(l *layer, box vg.Rect) error {
 			}
 		}
 	}
-	paras, missing, err := d.paragraphs(l)
+	texts := d.texts(l)
+	if len(texts) == 0 {
+		return nil
+	}
+	key := d.sign(l, box)
+	for _, t := range texts {
+		key.Int(t.part)
+		key.Text(t.text)
+	}
+	return d.show(l, key.Done(), true, func() error { return d.setText(l, texts, box) })
+}
+
+// partText is what a card has for one of a layer's parts.
+type partText struct {
+	part int
+	text string
+}
+
+// texts returns the parts of a layer that the card has something for.
+func (d *drawing) texts(l *layer) []partText {
+	var out []partText
+	for i := range l.Parts {
+		p := &l.Parts[i]
+		if !d.card.holds(p.When) {
+			continue
+		}
+		text := setCase(clean(d.card.expand(p.Text)), l.Case)
+		if strings.TrimSpace(strings.Trim(text, "·•|/—–- ")) != "" {
+			out = append(out, partText{i, text})
+		}
+	}
+	return out
+}
+
+// setText sets texts in a box.
+func (d *drawing) setText(l *layer, texts []partText, box vg.Rect) error {
+	paras, missing, err := d.paragraphs(l, texts)
 	if err != nil || len(paras) == 0 {
 		return err
 	}
@@ -133,30 +170,21 @@ func (d *drawing) text(l *layer, box vg.Rect) error {
 		if b.cut {
 			d.warn("%s does not fit and was cut: %q", name, excerpt(paras[0].words))
 		}
-		if len(missing) > 0 {
-			d.warnMissing(missing)
-		}
+		d.piece.missing = append(d.piece.missing, missing...)
 	}
 	return d.drawBlock(l, b, box)
 }
 
-// paragraphs shapes a layer's parts; missing lists characters no font has.
-func (d *drawing) paragraphs(l *layer) (paras []*paragraph, missing []rune, err error) {
+// paragraphs shapes texts; missing lists characters no font has.
+func (d *drawing) paragraphs(l *layer, texts []partText) (paras []*paragraph, missing []rune, err error) {
 	ts := d.tpl.type_
 	var set *iconSet
 	if s, ok := d.tpl.bundle.Icons[l.Symbols]; ok && l.Symbols != "" {
 		set = &s
 	}
 	left := maxText
-	for i := range l.Parts {
-		p := &l.Parts[i]
-		if !d.card.holds(p.When) {
-			continue
-		}
-		text := setCase(clean(d.card.expand(p.Text)), l.Case)
-		if strings.TrimSpace(strings.Trim(text, "·•|/—–- ")) == "" {
-			continue
-		}
+	for _, t := range texts {
+		p, text := &l.Parts[t.part], t.text
 		base := shapeKey{family: l.Font, bold: l.Bold, italic: l.Italic, lang: d.lang}
 		if p.Bold != nil {
 			base.bold = *p.Bold
@@ -233,9 +261,12 @@ func (d *drawing) drawBlock(l *layer, b *block, box vg.Rect) error {
 	case "bottom":
 		y += box.H - b.height
 	}
-	base := d.look.must(l.Color)
-	var glyphs []placed
-	var halo []*vg.Mask
+	base := vg.Paint(vg.Solid(d.look.must(l.Color)))
+	var glyphs, halo []placed
+	var round vg.Paint // for the outline
+	if l.Outline != nil {
+		round = vg.Solid(d.look.must(l.Outline.Color))
+	}
 	for i := range b.lines {
 		ln := &b.lines[i]
 		lead := b.lead(l, i)
@@ -244,16 +275,16 @@ func (d *drawing) drawBlock(l *layer, b *block, box vg.Rect) error {
 			rule := &vg.Path{}
 			rule.Rectangle(vg.Rect{X: box.X + box.W*0.04, Y: math.Round(mid), W: box.W * 0.92, H: 2}, 0, 0)
 			c := d.look.must(ln.para.divider)
-			d.canvas.Fill(rule, vg.Identity, vg.NonZero, vg.LinearGradient(
+			d.fill(rule, vg.Identity, vg.LinearGradient(
 				vg.Point{X: box.X + box.W*0.04}, vg.Point{X: box.X + box.W*0.96},
 				[]vg.Stop{{At: 0, Color: c.Alpha(0)}, {At: 0.25, Color: c}, {At: 0.75, Color: c}, {At: 1, Color: c.Alpha(0)}},
-				vg.Pad, vg.Identity), nil, 1)
+				vg.Pad, vg.Identity), 1)
 		}
 		y += lead
 		size := b.size * ln.para.scale
 		color := base
 		if ln.para.part.Color != "" {
-			color = d.look.must(ln.para.part.Color)
+			color = vg.Solid(d.look.must(ln.para.part.Color))
 		}
 		align := l.Align
 		if ln.para.part.Align != "" {
@@ -296,7 +327,7 @@ func (d *drawing) drawBlock(l *layer, b *block, box vg.Rect) error {
 					return err
 				}
 				if m.W > 0 {
-					glyphs = append(glyphs, placed{m.Offset(int(ix), dy), color})
+					glyphs = append(glyphs, placed{m, int(ix), dy, color})
 				}
 				if l.Outline != nil {
 					o, err := ts.glyphMask(g, size, sub, l.Outline.Width)
@@ -304,7 +335,7 @@ func (d *drawing) drawBlock(l *layer, b *block, box vg.Rect) error {
 						return err
 					}
 					if o.W > 0 {
-						halo = append(halo, o.Offset(int(ix), dy))
+						halo = append(halo, placed{o, int(ix), dy, round})
 					}
 				}
 			}
@@ -316,16 +347,10 @@ func (d *drawing) drawBlock(l *layer, b *block, box vg.Rect) error {
 	}
 	if l.Shadow != nil && len(glyphs) > 0 {
 		all := merge(glyphs).Blur(l.Shadow.Blur)
-		d.canvas.Paint(all.Offset(int(l.Shadow.DX), int(l.Shadow.DY)), vg.Solid(d.look.must(l.Shadow.Color)), nil, d.opacity)
+		d.paint(all, int(l.Shadow.DX), int(l.Shadow.DY), vg.Solid(d.look.must(l.Shadow.Color)), d.opacity)
 	}
-	if l.Outline != nil {
-		c := vg.Solid(d.look.must(l.Outline.Color))
-		for _, m := range halo {
-			d.canvas.Paint(m, c, nil, d.opacity)
-		}
-	}
-	for _, g := range glyphs {
-		d.canvas.Paint(g.mask, vg.Solid(g.color), nil, d.opacity)
+	for _, g := range append(halo, glyphs...) {
+		d.paint(g.mask, g.dx, g.dy, g.paint, d.opacity)
 	}
 	return nil
 }
@@ -334,14 +359,15 @@ func (d *drawing) drawBlock(l *layer, b *block, box vg.Rect) error {
 func merge(glyphs []placed) *vg.Mask {
 	x0, y0, x1, y1 := math.MaxInt, math.MaxInt, math.MinInt, math.MinInt
 	for _, g := range glyphs {
-		x0, y0 = min(x0, g.mask.X), min(y0, g.mask.Y)
-		x1, y1 = max(x1, g.mask.X+g.mask.W), max(y1, g.mask.Y+g.mask.H)
+		x, y := g.mask.X+g.dx, g.mask.Y+g.dy
+		x0, y0 = min(x0, x), min(y0, y)
+		x1, y1 = max(x1, x+g.mask.W), max(y1, y+g.mask.H)
 	}
 	out := &vg.Mask{X: x0, Y: y0, W: x1 - x0, H: y1 - y0, Pix: make([]uint8, (x1-x0)*(y1-y0))}
 	for _, g := range glyphs {
 		m := g.mask
 		for y := range m.H {
-			dst := out.Pix[(y+m.Y-y0)*out.W+m.X-x0:]
+			dst := out.Pix[(y+m.Y+g.dy-y0)*out.W+m.X+g.dx-x0:]
 			for x, c := range m.Pix[y*m.W : (y+1)*m.W] {
 				dst[x] = max(dst[x], c)
 			}

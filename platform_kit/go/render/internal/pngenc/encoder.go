@@ -3,9 +3,8 @@
 // A picture is cut into bands of rows. Each band is filtered and compressed on its own, into deflate blocks that
 // begin and end at whole bytes, so the compressed bands follow each other in the file as they are. What a band
 // becomes depends on its pixels and the row above alone. Pictures of one design have many bands in common: their
-// frames, and art that is on several cards. An [Encoder] remembers such bands by their pixels and does not
-// compress them again. Nothing can be out of date in it, because nothing but the pixels decides, and the bytes are
-// the same whether a band was remembered or not.
+// frames, and art that is on several cards. An [Encoder] remembers such bands by name and neither asks for their
+// pixels nor compresses them again. The bytes are the same whether a band was remembered or not.
 //
 // The compression is made for what filters leave of pictures: Huffman codes for each block, and matches with the
 // pixel before; where that would miss much, a search for matches farther back. Files of cards are some 1.2 to 1.4 times as large as those of image/png.
@@ -16,12 +15,12 @@ import (
 	"encoding/binary"
 	"hash/adler32"
 	"hash/crc32"
-	"hash/maphash"
 	"math"
 	"sync"
 	"sync/atomic"
 
 	"platform-kit/render/internal/cache"
+	"platform-kit/render/internal/name"
 )
 
 const (
@@ -32,20 +31,28 @@ const (
 	seenSlots = 1 << 15   // a power of two
 )
 
+// A Source has the pixels of a picture, or can draw them: four bytes each, red, green, blue and one, the alpha, that
+// is left out.
+type Source interface {
+	// Name names the rows from y0 to before y1. Parts of the same width that have the same name have the same pixels,
+	// whichever picture they are of. The zero name is that of rows that are not worth remembering.
+	Name(y0, y1 int) name.Name
+	// Draw returns those rows. They are not used any more when it is called again.
+	Draw(y0, y1 int) ([]uint8, error)
+}
+
 // An Encoder writes pictures, several at once if need be.
 type Encoder struct {
-	seeds [2]maphash.Seed
 	bands *cache.Cache[bandKey, band]
-	seen  [seenSlots]atomic.Uint64 // parts of the keys of bands that were compressed; an older one gives way
+	seen  [seenSlots]atomic.Uint64 // parts of the names of bands that were compressed; an older one gives way
 	pool  sync.Pool                // of *worker
 }
 
-// bandKey names a band: two hashes of its pixels and the row above, each of 64 bits with a random seed, so that no
-// two bands are mistaken for each other, not even on purpose.
+// bandKey names a band: the name of its pixels and of the row above.
 type bandKey struct {
-	a, b  uint64
-	width int
-	top   bool // the first band, with no row above
+	pixels      name.Name
+	width, rows int
+	top         bool // the first band, with no row above
 }
 
 // band is a compressed band.
@@ -64,14 +71,29 @@ type worker struct {
 
 // New returns an encoder that remembers bands of budget bytes together, after compression.
 func New(budget int) *Encoder {
-	e := &Encoder{seeds: [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}, bands: cache.New[bandKey, band](budget)}
+	e := &Encoder{bands: cache.New[bandKey, band](budget)}
 	e.pool.New = func() any { return &worker{} }
 	return e
 }
 
-// Encode writes a picture as 8-bit RGB. pix are w by h pixels of four bytes: red, green, blue and one, the alpha,
-// that is left out.
-func (e *Encoder) Encode(pix []uint8, w, h int, dpi float64) []byte {
+// pixels are a picture that is there already and will not come again.
+type pixels struct {
+	pix    []uint8
+	stride int
+}
+
+func (p pixels) Name(int, int) name.Name { return name.Name{} }
+
+func (p pixels) Draw(y0, y1 int) ([]uint8, error) { return p.pix[p.stride*y0 : p.stride*y1], nil }
+
+// EncodePixels writes a picture as [Encoder.Encode] does, and remembers nothing of it.
+func (e *Encoder) EncodePixels(pix []uint8, w, h int, dpi float64) []byte {
+	data, _ := e.Encode(pixels{pix, 4 * w}, w, h, dpi) // only drawing can fail
+	return data
+}
+
+// Encode writes a picture of w by h pixels as 8-bit RGB. An error is the source's.
+func (e *Encoder) Encode(from Source, w, h int, dpi float64) ([]byte, error) {
 	k := e.pool.Get().(*worker)
 	out := start(k.file[:0], w, h, dpi)
 	data := len(out)
@@ -81,7 +103,10 @@ func (e *Encoder) Encode(pix []uint8, w, h int, dpi float64) []byte {
 	for y := 0; y < h; y += rows {
 		n := min(rows, h-y)
 		var s uint32
-		out, s = e.band(k, out, pix, w, y, n)
+		var err error
+		if out, s, err = e.band(k, out, from, w, y, n); err != nil {
+			return nil, err
+		}
 		sum = combine(sum, s, n*(1+3*w))
 	}
 	out = append(out, 0x03, 0x00) // the last block, an empty one
@@ -93,27 +118,45 @@ func (e *Encoder) Encode(pix []uint8, w, h int, dpi float64) []byte {
 	if k.file = out; cap(out) <= keepMax && cap(k.rows) <= keepMax {
 		e.pool.Put(k)
 	}
-	return picture
+	return picture, nil
 }
 
 // Remembered is how many bytes the remembered bands have.
 func (e *Encoder) Remembered() int { return e.bands.Weight() }
 
 // band appends n rows from y on, compressed, and returns their checksum.
-func (e *Encoder) band(k *worker, out, pix []uint8, w, y, n int) ([]byte, uint32) {
-	stride := 4 * w
-	part := pix[stride*max(0, y-1) : stride*(y+n)]
-	key := bandKey{maphash.Bytes(e.seeds[0], part), maphash.Bytes(e.seeds[1], part), w, y == 0}
-	if b, ok := e.bands.Get(key); ok {
-		return append(out, b.data...), b.sum
-	}
-	k.rows = k.rows[:0]
-	for i := y; i < y+n; i++ {
-		var above []uint8
-		if i > 0 {
-			above = pix[stride*(i-1) : stride*i]
+func (e *Encoder) band(k *worker, out []byte, source Source, w, y, n int) ([]byte, uint32, error) {
+	top := max(0, y-1)
+	key := bandKey{source.Name(top, y+n), w, n, y == 0}
+	named := key.pixels != name.Name{}
+	if named {
+		if b, ok := e.bands.Get(key); ok {
+			return append(out, b.data...), b.sum, nil
 		}
-		k.rows = filter(k.rows, pix[stride*i:stride*(i+1)], above)
+	}
+	pix, err := source.Draw(top, y+n)
+	if err != nil {
+		return nil, 0, err
+	}
+	from := len(out)
+	out, sum := k.compress(out, pix, 4*w, y > top)
+	// Most bands with text come once and never again. Only what comes a second time is worth the memory.
+	if index, check := key.pixels.Short(); named && e.seen[index%seenSlots].Swap(check) == check {
+		e.bands.Put(key, band{bytes.Clone(out[from:]), sum}, len(out)-from)
+	}
+	return out, sum, nil
+}
+
+// compress appends rows, compressed, and returns their checksum. If there is a row above, it is the first of pix.
+func (k *worker) compress(out, pix []uint8, stride int, hasAbove bool) ([]byte, uint32) {
+	k.rows = k.rows[:0]
+	var above []uint8
+	if hasAbove {
+		above, pix = pix[:stride], pix[stride:]
+	}
+	for len(pix) > 0 {
+		k.rows = filter(k.rows, pix[:stride], above)
+		above, pix = pix[:stride], pix[stride:]
 	}
 	from := len(out)
 	for rest := k.rows; len(rest) > 0; {
@@ -126,12 +169,7 @@ func (e *Encoder) band(k *worker, out, pix []uint8, w, y, n int) ([]byte, uint32
 			out = append(out[:from], other...)
 		}
 	}
-	sum := adler32.Checksum(k.rows)
-	// Most bands with text come once and never again. Only what comes a second time is worth the memory.
-	if e.seen[key.a%seenSlots].Swap(key.b) == key.b {
-		e.bands.Put(key, band{bytes.Clone(out[from:]), sum}, len(out)-from)
-	}
-	return out, sum
+	return out, adler32.Checksum(k.rows)
 }
 
 // start writes what comes before the pixels.

@@ -2,6 +2,7 @@ package pngenc
 
 import (
 	"bytes"
+	"errors"
 	"image"
 	"image/color"
 	"image/png"
@@ -9,6 +10,8 @@ import (
 	"math/rand/v2"
 	"sync"
 	"testing"
+
+	"platform-kit/render/internal/name"
 )
 
 // decode reads a file back with the standard library and returns it as opaque RGBA.
@@ -27,6 +30,34 @@ func decode(t testing.TB, data []byte) ([]uint8, int, int) {
 		}
 	}
 	return out, b.Dx(), b.Dy()
+}
+
+// drawn is a picture that is drawn as it is asked for, and the number of rows that were.
+type drawn struct {
+	pix  []uint8
+	w    int
+	rows int
+	room []uint8
+}
+
+// Name is that of the pixels, so a remembered band is found wherever they come again.
+func (d *drawn) Name(y0, y1 int) name.Name { return name.Of(d.pix[4*d.w*y0 : 4*d.w*y1]) }
+
+// Draw draws into the same memory each time, as a renderer does.
+func (d *drawn) Draw(y0, y1 int) ([]uint8, error) {
+	d.rows += y1 - y0
+	d.room = append(d.room[:0], d.pix[4*d.w*y0:4*d.w*y1]...)
+	return d.room, nil
+}
+
+// encode writes a picture whose bands may be remembered.
+func encode(t testing.TB, e *Encoder, pix []uint8, w, h int) []byte {
+	t.Helper()
+	data, err := e.Encode(&drawn{pix: pix, w: w}, w, h, 300)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 func opaque(pix []uint8) []uint8 {
@@ -77,14 +108,14 @@ func TestRoundTrip(t *testing.T) {
 		for _, size := range [][2]int{{1, 1}, {2, 1}, {1, 2}, {3, 5}, {4, 4}, {5, 33}, {7, 64}, {97, 131}, {750, 70}, {1, 3000}, {100_000, 2}} {
 			w, h := size[0], size[1]
 			pix := picture(kind, w, h)
-			first := e.Encode(pix, w, h, 300)
+			first := e.EncodePixels(pix, w, h, 300)
 			got, gw, gh := decode(t, first)
 			if gw != w || gh != h || !bytes.Equal(got, pix) {
 				t.Errorf("%s, %d x %d: other pixels came back", kind, w, h)
 			}
-			// The second time bands are stored, the third time they are taken from memory.
-			for range 2 {
-				if again := e.Encode(pix, w, h, 300); !bytes.Equal(again, first) {
+			// The second time that they have names bands are stored, the third time they are taken from memory.
+			for range 3 {
+				if again := encode(t, e, pix, w, h); !bytes.Equal(again, first) {
 					t.Errorf("%s, %d x %d: other bytes than the first time", kind, w, h)
 				}
 			}
@@ -101,7 +132,7 @@ func TestSizeOnPlainPictures(t *testing.T) {
 		if err := png.Encode(&standard, &image.RGBA{Pix: pix, Stride: 1600, Rect: image.Rect(0, 0, 400, 300)}); err != nil {
 			t.Fatal(err)
 		}
-		if ours := len(New(0).Encode(pix, 400, 300, 300)); ours > max(standard.Len()*3/2, len(pix)*3/4/5) {
+		if ours := len(New(0).EncodePixels(pix, 400, 300, 300)); ours > max(standard.Len()*3/2, len(pix)*3/4/5) {
 			t.Errorf("%s: %d bytes, image/png needs %d", kind, ours, standard.Len())
 		}
 	}
@@ -121,7 +152,7 @@ func TestRememberedBands(t *testing.T) {
 			from, to := r.IntN(h-40), r.IntN(h-40)
 			copy(pix[4*w*to:4*w*(to+40)], bytes.Clone(pix[4*w*from:4*w*(from+40)]))
 		}
-		if !bytes.Equal(e.Encode(pix, w, h, 300), New(0).Encode(pix, w, h, 300)) {
+		if !bytes.Equal(encode(t, e, pix, w, h), New(0).EncodePixels(pix, w, h, 300)) {
 			t.Fatal("a remembered band was not that of these pixels")
 		}
 		if n := e.Remembered(); n > 40_000 {
@@ -133,16 +164,56 @@ func TestRememberedBands(t *testing.T) {
 	}
 }
 
+// A part that is remembered is not drawn, and what cannot be drawn leaves no file.
+func TestOnlyWhatIsNewIsDrawn(t *testing.T) {
+	const w, h = 60, 3 * bandRows
+	e := New(1 << 20)
+	pix := picture("noise", w, h)
+	for round := range 4 {
+		d := &drawn{pix: pix, w: w}
+		if _, err := e.Encode(d, w, h, 300); err != nil {
+			t.Fatal(err)
+		}
+		if want := h + 2; round < 2 && d.rows != want || round >= 2 && d.rows != 0 { // two bands with a row above
+			t.Errorf("time %d: %d rows were drawn", round+1, d.rows)
+		}
+	}
+	d := &drawn{pix: bytes.Clone(pix), w: w}
+	d.pix[4*w*(h-1)]++ // the last band is another
+	if data, err := e.Encode(d, w, h, 300); err != nil || d.rows != bandRows+1 || !bytes.Equal(data, New(0).EncodePixels(d.pix, w, h, 300)) {
+		t.Errorf("%d rows were drawn (%v)", d.rows, err)
+	}
+	for range 3 {
+		if data, err := e.Encode(broken{}, w, h, 300); data != nil || err != errBroken {
+			t.Fatalf("%d bytes, %v", len(data), err)
+		}
+	}
+}
+
+var errBroken = errors.New("no ink")
+
+// broken cannot be drawn from its second band on.
+type broken struct{}
+
+func (broken) Name(y0, y1 int) name.Name { return name.Of([]byte{byte(y0), byte(y1)}) }
+
+func (broken) Draw(y0, y1 int) ([]uint8, error) {
+	if y0 > 0 {
+		return nil, errBroken
+	}
+	return make([]uint8, 240*(y1-y0)), nil
+}
+
 func TestConcurrentEncoding(t *testing.T) {
 	e := New(1 << 20)
 	var wg sync.WaitGroup
 	for _, kind := range pictureKinds {
 		pix := picture(kind, 120, 100)
-		want := New(0).Encode(pix, 120, 100, 96)
+		want := New(0).EncodePixels(pix, 120, 100, 300)
 		for range 4 {
 			wg.Go(func() {
 				for range 5 {
-					if !bytes.Equal(e.Encode(pix, 120, 100, 96), want) {
+					if got, err := e.Encode(&drawn{pix: pix, w: 120}, 120, 100, 300); err != nil || !bytes.Equal(got, want) {
 						t.Errorf("%s: other bytes", kind)
 					}
 				}
@@ -200,7 +271,7 @@ func FuzzEncode(f *testing.F) {
 		}
 		pix := opaque(data[:4*w*h])
 		for range 3 {
-			got, gw, gh := decode(t, e.Encode(pix, w, h, 300))
+			got, gw, gh := decode(t, encode(t, e, pix, w, h))
 			if gw != w || gh != h || !bytes.Equal(got, pix) {
 				t.Fatal("other pixels came back")
 			}

@@ -10,17 +10,20 @@ import (
 	"sync"
 )
 
-// Canvas is a picture of premultiplied RGBA pixels.
+// Canvas is a picture of premultiplied RGBA pixels, or some rows of one.
 type Canvas struct {
 	W, H int
 	Pix  []uint8
+	// Top is which row of the picture the first one is. Paint, Draw and Stamp count rows in the picture and leave
+	// alone those that the canvas has not got; whatever else draws needs a canvas of the whole picture.
+	Top int
 }
 
 // NewCanvas returns a transparent canvas.
-func NewCanvas(w, h int) *Canvas { return &Canvas{w, h, make([]uint8, 4*w*h)} }
+func NewCanvas(w, h int) *Canvas { return &Canvas{W: w, H: h, Pix: make([]uint8, 4*w*h)} }
 
 // Clone copies the canvas.
-func (c *Canvas) Clone() *Canvas { return &Canvas{c.W, c.H, bytes.Clone(c.Pix)} }
+func (c *Canvas) Clone() *Canvas { return &Canvas{W: c.W, H: c.H, Pix: bytes.Clone(c.Pix), Top: c.Top} }
 
 // Image shares the canvas's pixels.
 func (c *Canvas) Image() *image.RGBA {
@@ -88,7 +91,7 @@ func (b *brush) done() {
 	brushes.Put(b)
 }
 
-// blend blends a row of coverage that starts at (x, y), inside of the canvas.
+// blend blends a row of coverage that starts at (x, y) of the picture, inside of the canvas.
 func (b *brush) blend(x, y int, cover []uint8) {
 	if b.clip != nil {
 		if cover, x = b.within(x, y, cover); len(cover) == 0 {
@@ -106,7 +109,7 @@ func (b *brush) blend(x, y int, cover []uint8) {
 		return
 	}
 	c := b.canvas
-	dst := c.Pix[4*(y*c.W+x):]
+	dst := c.Pix[4*((y-c.Top)*c.W+x):]
 	dst = dst[: 4*len(cover) : 4*len(cover)]
 	if b.flat {
 		full := b.color
@@ -248,16 +251,25 @@ func (b *brush) within(x, y int, cover []uint8) ([]uint8, int) {
 
 // Paint blends a paint through a mask and, if clip is not nil, a second one.
 func (c *Canvas) Paint(m *Mask, paint Paint, clip *Mask, opacity float64) {
-	if m == nil || m.W == 0 {
+	if m != nil {
+		c.PaintAt(m, 0, 0, paint, clip, opacity)
+	}
+}
+
+// PaintAt blends a paint through a mask that is moved by (dx, dy).
+func (c *Canvas) PaintAt(m *Mask, dx, dy int, paint Paint, clip *Mask, opacity float64) {
+	left, top := m.X+dx, m.Y+dy
+	x0, x1 := max(left, 0), min(left+m.W, c.W)
+	y0, y1 := max(top, c.Top), min(top+m.H, c.Top+c.H)
+	if x0 >= x1 || y0 >= y1 {
 		return
 	}
-	x0, x1 := max(m.X, 0), min(m.X+m.W, c.W)
 	b := c.newBrush(paint, clip, opacity)
-	if b == nil || x0 >= x1 {
+	if b == nil {
 		return
 	}
-	for y := max(m.Y, 0); y < min(m.Y+m.H, c.H); y++ {
-		b.blend(x0, y, m.Pix[(y-m.Y)*m.W+x0-m.X:(y-m.Y)*m.W+x1-m.X])
+	for y := y0; y < y1; y++ {
+		b.blend(x0, y, m.Pix[(y-top)*m.W+x0-left:(y-top)*m.W+x1-left])
 	}
 	b.done()
 }
@@ -321,9 +333,9 @@ func (c *Canvas) Draw(src *Canvas, x, y int, clip *Mask, opacity float64) {
 	if alpha == 0 || lo >= hi {
 		return
 	}
-	for row := max(0, -y); row < min(src.H, c.H-y); row++ {
+	for row := max(0, c.Top-y); row < min(src.H, c.Top+c.H-y); row++ {
 		from := src.Pix[4*(row*src.W+lo) : 4*(row*src.W+hi)]
-		to := c.Pix[4*((row+y)*c.W+lo+x):][:len(from)]
+		to := c.Pix[4*((row+y-c.Top)*c.W+lo+x):][:len(from)]
 		if alpha == 255 && clip == nil {
 			over(to, from)
 			continue

@@ -1,11 +1,15 @@
 package vg
 
+import "platform-kit/render/internal/name"
+
 // Sprite is a picture that is put on canvases of one size again and again. Transparent pixels are left out, and
 // where it hides what is below is known beforehand.
 type Sprite struct {
 	pix    []uint8
 	runs   []run
-	covers bool // it hides everything
+	rows   []int32     // where the runs of each row begin, and the end of the last
+	names  []name.Name // of what each row looks like; zero for a transparent one
+	covers bool        // it hides everything
 }
 
 // run is a row of pixels that are all opaque, or all neither opaque nor transparent.
@@ -30,6 +34,7 @@ func NewSprite(c *Canvas) *Sprite {
 	}
 	s.runs, s.pix = make([]run, 0, runs), make([]uint8, 0, 4*pixels)
 	opaque := 0
+	s.rows, s.names = make([]int32, c.H+1), make([]name.Name, c.H)
 	for y := range c.H {
 		row := c.Pix[4*y*c.W : 4*(y+1)*c.W]
 		for i := 0; i < len(row); {
@@ -47,6 +52,10 @@ func NewSprite(c *Canvas) *Sprite {
 			}
 			i = j
 		}
+		s.rows[y+1] = int32(len(s.runs))
+		if s.rows[y] < s.rows[y+1] {
+			s.names[y] = name.Of(row)
+		}
 	}
 	s.covers = opaque == len(c.Pix)
 	return s
@@ -63,19 +72,26 @@ func kindOf(alpha uint8) int {
 }
 
 // Bytes is about how much memory the sprite takes.
-func (s *Sprite) Bytes() int { return len(s.pix) + 32*len(s.runs) + 100 }
+func (s *Sprite) Bytes() int { return len(s.pix) + 32*len(s.runs) + 20*len(s.names) + 100 }
 
 // Covers tells whether the sprite hides whatever is on a canvas.
 func (s *Sprite) Covers() bool { return s.covers }
 
-// Stamp puts a sprite on a canvas of the size that it was made of.
+// Names are those of rows y0 to before y1: rows with the same name have the same pixels. shows tells whether any has a
+// pixel that is not transparent.
+func (s *Sprite) Names(y0, y1 int) (rows []name.Name, shows bool) {
+	return s.names[y0:y1], s.rows[y0] < s.rows[y1]
+}
+
+// Stamp puts a sprite on a canvas of the size that it was made of, or on some of its rows.
 func (c *Canvas) Stamp(s *Sprite) {
-	for _, r := range s.runs {
-		from := s.pix[r.from : r.from+r.n]
+	above := 4 * c.Top * c.W
+	for _, r := range s.runs[s.rows[c.Top]:s.rows[c.Top+c.H]] {
+		from, to := s.pix[r.from:r.from+r.n], c.Pix[r.at-above:]
 		if r.opaque {
-			copy(c.Pix[r.at:], from)
+			copy(to, from)
 		} else {
-			over(c.Pix[r.at:r.at+r.n], from)
+			over(to[:r.n], from)
 		}
 	}
 }
