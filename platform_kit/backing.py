@@ -200,7 +200,7 @@ class Started:
 
         async def prepare() -> Client:
             client = await connect(endpoint, name="platform-kit")
-            await ensure_card_streams(client.jetstream())
+            await ensure_card_streams(client)
             await pings.listen(client)
             return client
 
@@ -371,7 +371,7 @@ async def deploy_noted(backing: Backing, pipeline: Pipeline, settings: Settings,
     assert backing.wombat is not None
     folder = backing.data_dir
     if pipeline.name == ART_PIPELINE:  # its streams are made at its first use, not at the start
-        await ensure_art_streams(backing.client.jetstream())
+        await ensure_art_streams(backing.client)
     await deploy(
         pipeline,
         backing.wombat,
@@ -381,9 +381,9 @@ async def deploy_noted(backing: Backing, pipeline: Pipeline, settings: Settings,
         log=folder / "logs" / "wombat.log" if folder is not None else None,
     )
     if pipeline.name == PIPELINE:
-        await note_pipeline(backing.client.jetstream(), pipeline.digest)
+        await note_pipeline(backing.client, pipeline.digest)
     if pipeline.name == ART_PIPELINE:
-        await note_art_pipeline(backing.client.jetstream(), pipeline.digest)
+        await note_art_pipeline(backing.client, pipeline.digest)
 
 
 # ------------------------------------------------------------------------------ inside

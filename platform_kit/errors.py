@@ -2,6 +2,7 @@
 
     PlatformKitError
     ├── UsageError                a call or a command that cannot mean anything
+    │   └── OptionError           options of a stream, consumer or bucket that cannot be; lists each
     ├── SettingsError             a value in .config/ or a PLATFORM_KIT_* variable
     ├── BinaryError               a binary that is needed and is not there
     │   └── BuildError            the Go toolchain said no
@@ -10,6 +11,7 @@
     │   ├── StopError             it did not end, or something of it was left
     │   └── NotRunningError       it has to run for this, and does not
     ├── StreamError               JetStream refused, or answered what was not expected
+    │   └── ExistsError           it is there already with other options; lists what differs
     ├── PipelineError             a Wombat config
     │   ├── LintError             with line and column
     │   ├── PipelineTestError     its own unit tests fail
@@ -55,6 +57,19 @@ class PlatformKitError(Exception):
 
 class UsageError(PlatformKitError):
     """A call, or a command line, that cannot mean anything."""
+
+
+class OptionError(UsageError):
+    """Options of a stream, consumer or bucket that cannot be; ``problems`` has one sentence for each.
+
+    >>> print(OptionError("Wrong option of a stream", ["max_msg: no such option; did you mean max_msgs?"]))
+    Wrong option of a stream:
+      max_msg: no such option; did you mean max_msgs?
+    """
+
+    def __init__(self, what: str, problems: Sequence[str], *, hint: str = "") -> None:
+        super().__init__("\n  ".join([f"{what}:", *problems]), hint=hint)
+        self.problems = tuple(problems)
 
 
 class SettingsError(PlatformKitError):
@@ -122,7 +137,21 @@ class NotRunningError(ServerError):
 
 
 class StreamError(PlatformKitError):
-    """JetStream refused, or answered what was not expected."""
+    """JetStream refused, or answered what was not expected; ``err_code`` is the server's, 0 without one."""
+
+    def __init__(self, what: str, *, hint: str = "", err_code: int = 0) -> None:
+        super().__init__(what, hint=hint)
+        self.err_code = err_code
+
+
+class ExistsError(StreamError):
+    """It is there already, with other options; ``differences`` has option, old and new of each."""
+
+    def __init__(
+        self, what: str, *, differences: Sequence[object] = (), hint: str = "", err_code: int = 0
+    ) -> None:
+        super().__init__("\n  ".join([what, *map(str, differences)]), hint=hint, err_code=err_code)
+        self.differences = tuple(differences)
 
 
 class PipelineError(PlatformKitError):

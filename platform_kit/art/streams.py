@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from platform_kit.jetstream import streams
-from platform_kit.jetstream.streams import ensure_consumer, ensure_streams
+from platform_kit.jetstream.api import Api
+from platform_kit.jetstream.management import ensure_stream, stream_info
 
 if TYPE_CHECKING:
+    from nats.aio.client import Client
     from nats.js import JetStreamContext
-    from nats.js.api import ConsumerConfig
 
 REQUESTS = "ASSET_REQUESTS"
 RESULTS = "ASSET_RESULTS"
@@ -21,13 +23,13 @@ RESULTS_KEPT = 64
 """Results of one path that are kept: a picture that is changed back is then known."""
 
 
-def _consumer(pipeline: str = "") -> ConsumerConfig:
-    return streams.work_consumer(PIPELINE, max_ack_pending=32, pipeline=pipeline)
+async def _ensure_consumer(api: Api, pipeline: str = "") -> None:
+    await streams.ensure_work_consumer(api, REQUESTS, PIPELINE, max_ack_pending=32, pipeline=pipeline)
 
 
-async def note_art_pipeline(js: JetStreamContext, digest: str) -> None:
+async def note_art_pipeline(client: Client, digest: str) -> None:
     """Write down which pipeline consumes the changes: its rules decide what a picture becomes."""
-    await ensure_consumer(js, REQUESTS, _consumer(digest))
+    await _ensure_consumer(Api(client), digest)
 
 
 async def noted_art_pipeline(js: JetStreamContext) -> str:
@@ -35,38 +37,27 @@ async def noted_art_pipeline(js: JetStreamContext) -> str:
     return await streams.noted_pipeline(js, REQUESTS, PIPELINE)
 
 
-async def ensure_art_streams(js: JetStreamContext) -> None:
-    """Make everything a picture needs, or bring it to this configuration. Errors: ``StreamError``."""
-    from nats.js.api import RetentionPolicy, StorageType, StreamConfig
-
-    file = StorageType.FILE
-    await ensure_streams(
-        js,
-        [
-            StreamConfig(
-                name=REQUESTS,
-                subjects=["assets.changed.*", "assets.pack.*"],
-                retention=RetentionPolicy.WORK_QUEUE,
-                storage=file,
-                duplicate_window=DEDUPE_WINDOW_S,
-            ),
-            StreamConfig(
-                name=RESULTS,
-                subjects=["assets.prepared.*", "assets.rejected.*", "assets.removed.*", "assets.atlas.*"],
-                storage=file,
-                duplicate_window=DEDUPE_WINDOW_S,
-                max_msgs_per_subject=RESULTS_KEPT,
-                allow_direct=True,
-            ),
-            StreamConfig(
-                name=FILES,
-                subjects=["assets.files.*"],
-                storage=file,
-                max_msgs_per_subject=1,
-                allow_direct=True,
-            ),
-        ],
+async def ensure_art_streams(client: Client) -> None:
+    """Make everything a picture needs, or bring it to these options. Errors: ``StreamError``."""
+    api = Api(client)
+    await asyncio.gather(
+        ensure_stream(
+            api,
+            REQUESTS,
+            subjects=["assets.changed.*", "assets.pack.*"],
+            retention="workqueue",
+            duplicate_window=DEDUPE_WINDOW_S,
+        ),
+        ensure_stream(
+            api,
+            RESULTS,
+            subjects=["assets.prepared.*", "assets.rejected.*", "assets.removed.*", "assets.atlas.*"],
+            duplicate_window=DEDUPE_WINDOW_S,
+            max_msgs_per_subject=RESULTS_KEPT,
+            allow_direct=True,
+        ),
+        ensure_stream(api, FILES, subjects=["assets.files.*"], max_msgs_per_subject=1, allow_direct=True),
     )
-    js_info = await js.stream_info(REQUESTS)
-    if js_info.state.consumer_count == 0:  # made again, it would forget which pipeline was noted
-        await ensure_consumer(js, REQUESTS, _consumer())
+    requests = await stream_info(api, REQUESTS)
+    if requests["state"]["consumer_count"] == 0:  # made again, it would forget which pipeline was noted
+        await _ensure_consumer(api)

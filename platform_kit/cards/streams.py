@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from platform_kit.jetstream import streams
-from platform_kit.jetstream.streams import ensure_consumer, ensure_streams, refused
+from platform_kit.jetstream.api import Api
+from platform_kit.jetstream.buckets import ensure_object_store
+from platform_kit.jetstream.management import ensure_stream
 
 if TYPE_CHECKING:
+    from nats.aio.client import Client
     from nats.js import JetStreamContext
-    from nats.js.api import ConsumerConfig
 
 REQUESTS = "CARD_REQUESTS"
 RESULTS = "CARD_RESULTS"
@@ -19,13 +22,13 @@ PIPELINE = "render_cards"
 DEDUPE_WINDOW_S = 600.0
 
 
-def _consumer(pipeline: str = "") -> ConsumerConfig:
-    return streams.work_consumer(PIPELINE, max_ack_pending=64, pipeline=pipeline)
+async def _ensure_consumer(api: Api, pipeline: str = "") -> None:
+    await streams.ensure_work_consumer(api, REQUESTS, PIPELINE, max_ack_pending=64, pipeline=pipeline)
 
 
-async def note_pipeline(js: JetStreamContext, digest: str) -> None:
+async def note_pipeline(client: Client, digest: str) -> None:
     """Write down which pipeline consumes the requests, for everybody who asks this server for cards."""
-    await ensure_consumer(js, REQUESTS, _consumer(digest))
+    await _ensure_consumer(Api(client), digest)
 
 
 async def noted_pipeline(js: JetStreamContext) -> str:
@@ -33,43 +36,25 @@ async def noted_pipeline(js: JetStreamContext) -> str:
     return await streams.noted_pipeline(js, REQUESTS, PIPELINE)
 
 
-async def ensure_card_streams(js: JetStreamContext) -> None:
-    """Make everything a card needs, or bring it to this configuration. Errors: ``StreamError``."""
-    from nats.js.api import RetentionPolicy, StorageType, StreamConfig
-    from nats.js.errors import APIError, BucketNotFoundError, NotFoundError
-
-    file = StorageType.FILE
-    await ensure_streams(
-        js,
-        [
-            StreamConfig(
-                name=REQUESTS,
-                subjects=["cards.requested.*"],
-                retention=RetentionPolicy.WORK_QUEUE,
-                storage=file,
-                duplicate_window=DEDUPE_WINDOW_S,
-            ),
-            StreamConfig(
-                name=RESULTS,
-                subjects=["cards.rendered.*", "cards.rejected.*"],
-                storage=file,
-                duplicate_window=DEDUPE_WINDOW_S,
-                allow_direct=True,
-            ),
-            StreamConfig(
-                name=IMAGES,
-                subjects=["cards.images.*"],
-                storage=file,
-                max_msgs_per_subject=1,
-                allow_direct=True,
-            ),
-        ],
+async def ensure_card_streams(client: Client) -> None:
+    """Make everything a card needs, or bring it to these options. Errors: ``StreamError``."""
+    api = Api(client)
+    await asyncio.gather(
+        ensure_stream(
+            api,
+            REQUESTS,
+            subjects=["cards.requested.*"],
+            retention="workqueue",
+            duplicate_window=DEDUPE_WINDOW_S,
+        ),
+        ensure_stream(
+            api,
+            RESULTS,
+            subjects=["cards.rendered.*", "cards.rejected.*"],
+            duplicate_window=DEDUPE_WINDOW_S,
+            allow_direct=True,
+        ),
+        ensure_stream(api, IMAGES, subjects=["cards.images.*"], max_msgs_per_subject=1, allow_direct=True),
+        ensure_object_store(api, ASSETS),
     )
-    await ensure_consumer(js, REQUESTS, _consumer())
-    try:
-        await js.object_store(ASSETS)
-    except (BucketNotFoundError, NotFoundError):
-        try:
-            await js.create_object_store(ASSETS)
-        except APIError as error:
-            raise refused(f"bucket {ASSETS}", error) from error
+    await _ensure_consumer(api)

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +19,31 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("platform_kit.nats")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class _Errors:
+    """What the server says of a connection without being asked: the last of it, and who wants to hear."""
+
+    def __init__(self) -> None:
+        self.last: deque[str] = deque(maxlen=8)
+        self.listeners: list[Callable[[str], None]] = []
+
+
+_ERRORS: weakref.WeakKeyDictionary[Client, _Errors] = weakref.WeakKeyDictionary()
+
+
+@contextmanager
+def server_errors(client: Client, listener: Callable[[str], None]) -> Iterator[deque[str]]:
+    """Call ``listener``, on the client's loop, with each error the server reports of this connection.
+
+    Gives those it reported before. Permission violations come this way: no answer to a request says them.
+    """
+    errors = _ERRORS.setdefault(client, _Errors())
+    errors.listeners.append(listener)
+    try:
+        yield errors.last
+    finally:
+        errors.listeners.remove(listener)
 
 
 @dataclass(frozen=True)
@@ -63,8 +92,14 @@ async def connect(endpoint: Endpoint, *, name: str = "platform-kit", **options: 
         key = "user_credentials" if _is_jwt(endpoint.credentials) else "nkeys_seed"
         secret[key] = str(endpoint.credentials)
 
+    client = Client()
+    reported = _ERRORS[client] = _Errors()
+
     async def log(error: Exception) -> None:
         _log.debug("nats: %s", error)
+        reported.last.append(str(error))
+        for listener in list(reported.listeners):
+            listener(str(error))
 
     settings: dict[str, Any] = {
         "name": name,
@@ -77,7 +112,6 @@ async def connect(endpoint: Endpoint, *, name: str = "platform-kit", **options: 
         "pending_size": 16 * 1024 * 1024,
     }
     first_attempts = {"max_reconnect_attempts": 3} if "max_reconnect_attempts" not in options else {}
-    client = Client()
     try:
         await client.connect(endpoint.url, **{**settings, **secret, **options, **first_attempts})
     except BaseException as error:
