@@ -86,6 +86,7 @@ SPECS: dict[str, Spec] = {
             worker=True,
             on_demand=True,
         ),
+        GoBinary("frames", "./cmd/frames", sources=("cmd/frames",)),
         GoBinary(
             "nats",
             "github.com/nats-io/natscli/nats",

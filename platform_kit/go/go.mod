@@ -3,6 +3,7 @@ module platform-kit
 go 1.26
 
 require (
+	github.com/apache/arrow-go/v18 v18.4.1
 	github.com/go-text/typesetting v0.3.3
 	github.com/klauspost/compress v1.18.0
 	github.com/nats-io/nats-server/v2 v2.12.1
@@ -74,7 +75,6 @@ require (
 	github.com/ProtonMail/go-crypto v1.3.0 // indirect
 	github.com/andybalholm/brotli v1.2.0 // indirect
 	github.com/antithesishq/antithesis-sdk-go v0.4.3-default-no-op // indirect
-	github.com/apache/arrow-go/v18 v18.4.1 // indirect
 	github.com/apache/arrow/go/arrow v0.0.0-20211112161151-bc219186db40 // indirect
 	github.com/apache/arrow/go/v15 v15.0.2 // indirect
 	github.com/apache/pulsar-client-go v0.16.0 // indirect
