@@ -159,7 +159,7 @@ func (d *drawing) show(l *layer, n name.Name, keep bool, layer func() error) err
 			return err
 		}
 		all = p.dabs
-		if keep {
+		if keep && d.tpl.kept.seen.Before(n.Halves()) { // most words come once and never again
 			d.keep(p)
 		}
 	} else if !p.later {

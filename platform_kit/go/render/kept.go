@@ -15,10 +15,10 @@ import (
 // that is too small costs time and nothing else.
 const (
 	sheetsLimit   = 40 << 20 // the looks of classic take 32 MB
-	picturesLimit = 24 << 20 // some 120 illustrations of classic; see packed
+	picturesLimit = 20 << 20 // some 100 illustrations of classic; see packed
 	bandsLimit    = 32 << 20 // the parts of some 180 files that are on several cards; see pngenc
 	shapesLimit   = 4 << 20
-	piecesLimit   = 4 << 20 // what some hundreds of words and costs became
+	piecesLimit   = 8 << 20 // what some hundreds of costs and short texts became
 	masksLimit    = 6 << 20 // the glyphs of a deck in one language take 1 to 2 MB
 	runsLimit     = 4 << 20
 	outlinesLimit = 2 << 20
@@ -34,6 +34,7 @@ type kept struct {
 	runs     *cache.Cache[runKey, *shapedRun]   // words, shaped
 	outlines *cache.Cache[outlineKey, *vg.Path] // glyphs
 	masks    *cache.Cache[maskKey, *vg.Mask]    // coverage of glyphs at a size
+	seen     cache.Seen                         // names of pieces that came once
 	png      *pngenc.Encoder                    // compressed parts of files
 	spare    [33]sync.Pool                      // of *vg.Canvas, to be drawn on again, by the bits of their size
 }

@@ -2,13 +2,17 @@ package render
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -63,7 +67,7 @@ func everyLayer(t testing.TB, s store, accent string) []byte {
 	}
 	palette := []string{"#102030", "$tint", "#d0e0f0", "#ff8800"}
 	bundle := map[string]any{
-		"format": 1, "name": "every", "width": 201, "height": 157, "dpi": 300,
+		"format": 1, "name": "every", "width": 201, "height": 200, "dpi": 300,
 		"fonts":  map[string]any{"body": map[string]any{"regular": s.font(t, "Alegreya-Regular.ttf")}},
 		"colors": map[string]string{"ink": accent},
 		"styles": []any{
@@ -79,12 +83,17 @@ func everyLayer(t testing.TB, s store, accent string) []byte {
 				map[string]any{"key": "G", "shape": "square", "fill": "$tint", "image": map[string]any{"digest": imageDigest, "type": "png"}}},
 			"default": map[string]any{"shape": "circle", "fill": "#dddddd", "stroke": "$gem", "color": "#000000"}}},
 		"layers": []any{
-			with(box("rect", 0, 0, 201, 157), "fill", map[string]any{"linear": map[string]any{"angle": 30, "stops": []any{
+			with(box("rect", 0, 0, 201, 200), "fill", map[string]any{"linear": map[string]any{"angle": 30, "stops": []any{
 				map[string]any{"at": 0, "color": "$tint"}, map[string]any{"at": 1, "color": "$gem"}}}}),
 			with(box("art", 10, 10, 120, 80), "fit", "cover", "radius", 7, "position", []float64{0.5, 0.5}, "palette", palette),
 			map[string]any{"kind": "group", "when": when, "opacity": 0.8, "layers": []any{
 				with(box("rect", 8, 95, 180, 50), "radius", 5, "fill", "#ffffff", "shadow", map[string]any{"dx": 1, "dy": 2, "blur": 4, "color": "$tint"}),
 				with(box("ellipse", 150, 20, 30, 30), "stroke", "$gem", "stroke_width", 3)}},
+			map[string]any{"kind": "group", "opacity": 0.6, "layers": []any{ // not static, for its text
+				with(box("rect", 120, 120, 60, 20), "radius", 3, "fill", map[string]any{"linear": map[string]any{"angle": 90, "stops": []any{
+					map[string]any{"at": 0, "color": "$gem"}, map[string]any{"at": 1, "color": "$tint"}}}}),
+				with(box("image", 90, 110, 40, 40), "fit", "cover", "image", map[string]any{"digest": imageDigest, "type": "png"}),
+				with(text("rarity", "body", 122, 122, 60, 16), "color", "$gem", "outline", map[string]any{"color": "$tint", "width": 1})}},
 			with(box("image", 140, 60, 40, 30), "fit", "contain", "image", map[string]any{"digest": imageDigest, "type": "png"}),
 			with(box("icons", 100, 4, 95, 16), "name", "cost", "field", "cost", "set", "cost", "split", "cost", "size", 14, "gap", 0.1, "align", "right"),
 			text("name", "body", 12, 2, 100, 26), text("text", "body", 12, 98, 170, 44),
@@ -121,14 +130,14 @@ func TestNothingKeptIsOutOfDate(t *testing.T) {
 	r := rand.New(rand.NewPCG(7, 8))
 	choose := func(from ...string) string { return from[r.IntN(len(from))] }
 	c := Card{ID: "a", Fields: map[string]any{"name": "Heron"}}
-	for range 150 {
+	for range 200 {
 		switch r.IntN(6) {
 		case 0:
 			c.Fields["rarity"] = choose("", "common", "rare", "epic")
 		case 1:
 			c.Fields["type"] = choose("", "spell", "beast")
 		case 2:
-			c.Fields["name"] = choose("Heron", "Fox", "The Long Night of Herons")
+			c.Fields["name"] = choose("Heron", "Fox", "The Long Night of Herons", "Нет шрифта, 龍", strings.Repeat("Far too long. ", 30))
 		case 3:
 			c.Fields["text"] = choose("", "Draw {R} a card.", "Tap: {G}{R}.", "Fly high.")
 		case 4:
@@ -146,7 +155,8 @@ func TestNothingKeptIsOutOfDate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !bytes.Equal(render(t, templates[which], c).PNG, render(t, fresh, c).PNG) {
+		got, want := render(t, templates[which], c), render(t, fresh, c)
+		if !bytes.Equal(got.PNG, want.PNG) || !slices.Equal(got.Warnings, want.Warnings) {
 			t.Fatalf("not what a new renderer draws: template %d, fields %v, art %s", which, c.Fields, c.ArtType)
 		}
 	}
@@ -218,10 +228,77 @@ func TestArtDigestIsTheArts(t *testing.T) {
 	}
 }
 
+// Every strip on which an element leaves something has its name, and no other has.
+func TestElementsSignWhatTheyDraw(t *testing.T) {
+	m := &vg.Mask{X: 1, Y: 5, W: 2, H: 4, Pix: bytes.Repeat([]uint8{255}, 8)}
+	drawn := vg.NewCanvas(4, 16)
+	drawn.Paint(m, vg.Solid{A: 255}, nil, 1)
+	p := &piece{}
+	p.add(dab{mask: m, dy: 2, paint: vg.Solid{A: 255}, opacity: 1}, 7, 11, 16)
+	art := &artwork{mask: m}
+	for y0 := range 16 {
+		for y1 := y0 + 1; y1 <= 16; y1++ {
+			for kind, c := range map[string]struct {
+				element
+				from, to int
+			}{"piece": {&shown{piece: p}, 7, 11}, "art": {art, 5, 9}, "sheet": {sheet{vg.NewSprite(drawn)}, 5, 9}} {
+				var key name.Builder
+				c.sign(&key, y0, y1)
+				if shows := y0 < c.to && c.from < y1; shows != (len(key) > 0) {
+					t.Errorf("%s: rows %d to %d, %v, are signed %x", kind, y0, y1, shows, key)
+				}
+			}
+		}
+	}
+}
+
+// Art that other cards have shown is not asked for again, and a file that cannot be had is not the card's fault.
+func TestArtIsOpenedWhenItIsNeeded(t *testing.T) {
+	s := store{}
+	tpl, err := parseWith(everyLayer(t, s, "#000000"), s.fetch, newKept())
+	if err != nil {
+		t.Fatal(err)
+	}
+	data := artFile(t, "svg", 1)
+	asked, away := 0, errors.New("the bucket is away")
+	c := Card{ID: "a", Fields: map[string]any{"name": "Heron"}, ArtType: "svg", ArtDigest: s.add(t, data)}
+	c.OpenArt = func(context.Context) ([]byte, error) {
+		asked++
+		return nil, away
+	}
+	var reject *RejectError
+	if _, err := tpl.Render(t.Context(), c); !errors.Is(err, away) || errors.As(err, &reject) {
+		t.Fatalf("without its art: %v", err)
+	}
+	c.OpenArt = func(context.Context) ([]byte, error) {
+		asked++
+		return data, nil
+	}
+	plain := c
+	plain.OpenArt, plain.Art = nil, data
+	fresh, err := parseWith(everyLayer(t, s, "#000000"), s.fetch, newKept())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := render(t, fresh, plain).PNG
+	for range 4 {
+		if !bytes.Equal(render(t, tpl, c).PNG, want) {
+			t.Fatal("not the card with the same art at hand")
+		}
+	}
+	if asked != 1+2 { // the template shows the art in two sizes
+		t.Errorf("asked %d times for the art", asked)
+	}
+	tpl.kept.pictures = cache.New[pictureKey, *packed](0) // the bands are enough
+	if !bytes.Equal(render(t, tpl, c).PNG, want) || asked != 3 {
+		t.Errorf("asked %d times for art that is known", asked)
+	}
+}
+
 func TestPackedPicturesComeBackWhole(t *testing.T) {
 	r := rand.New(rand.NewPCG(9, 10))
 	for _, opaque := range []bool{true, false} {
-		for _, size := range [][2]int{{1, 1}, {2, 3}, {3, 2}, {17, 9}, {64, 50}} {
+		for _, size := range [][2]int{{1, 1}, {2, 3}, {3, 2}, {17, 9}, {64, 50}, {5, 2 * packedRows}, {9, 3*packedRows + 1}} {
 			c := vg.NewCanvas(size[0], size[1])
 			for i := range c.Pix {
 				c.Pix[i] = uint8(r.Uint32())
@@ -236,6 +313,14 @@ func TestPackedPicturesComeBackWhole(t *testing.T) {
 			}
 			if err := p.open(out).need(0, size[1]); err != nil || !bytes.Equal(out.Pix, c.Pix) {
 				t.Errorf("%v, opaque %v: other pixels came back (%v)", size, opaque, err)
+			}
+			for range 10 { // in parts
+				y0 := r.IntN(size[1])
+				y1 := y0 + 1 + r.IntN(size[1]-y0)
+				if err := p.open(out).need(y0-3, y1); err != nil || !bytes.Equal(out.Pix[4*size[0]*y0:4*size[0]*y1], c.Pix[4*size[0]*y0:4*size[0]*y1]) {
+					t.Errorf("%v: rows %d to %d are other ones (%v)", size, y0, y1, err)
+				}
+				clear(out.Pix)
 			}
 		}
 	}

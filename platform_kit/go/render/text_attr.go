@@ -23,7 +23,7 @@ type attr struct {
 // clean makes text fit for shaping: tabs become spaces, other control
 // characters go, all forms of line ends become \n.
 func clean(s string) string {
-	s = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n", "\t", " ", "\v", "\n", "\f", "\n").Replace(s)
+	s = lineEnds.Replace(s)
 	return strings.Map(func(r rune) rune {
 		if r != '\n' && (unicode.IsControl(r) || r == 0xFEFF || r >= 0xFFF9 && r <= 0xFFFC) {
 			return -1
@@ -31,6 +31,8 @@ func clean(s string) string {
 		return r
 	}, s)
 }
+
+var lineEnds = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u2028", "\n", "\u2029", "\n", "\t", " ", "\v", "\n", "\f", "\n")
 
 // setCase changes capitals as a layer wants.
 func setCase(s, mode string) string {

@@ -54,15 +54,21 @@ func (r *renderer) handle(ctx context.Context, in worker.Request) (worker.Respon
 	}
 	card := render.Card{ID: req.ID, Fields: req.Card, Derived: req.Derived,
 		ArtType: req.ArtType, ArtDigest: req.Art, Seed: req.Seed}
+	fetched := time.Since(started)
+	var noArt error
 	if req.Art != "" {
-		if card.Art, err = r.templates.assets.Get(ctx, req.Art); err != nil {
-			return worker.Response{}, assetError("art", "art", err)
+		card.OpenArt = func(ctx context.Context) (data []byte, err error) {
+			defer func(from time.Time) { fetched += time.Since(from) }(time.Now())
+			data, noArt = r.templates.assets.Get(ctx, req.Art)
+			return data, noArt
 		}
 	}
-	fetched := time.Since(started)
 
 	out, err := tpl.Render(ctx, card)
-	if err != nil {
+	switch {
+	case noArt != nil:
+		return worker.Response{}, assetError("art", "art", noArt)
+	case err != nil:
 		return worker.Response{}, renderError(err)
 	}
 	if len(out.PNG) > maxImageBytes {

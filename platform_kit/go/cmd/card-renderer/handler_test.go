@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"strings"
@@ -44,6 +45,39 @@ func TestWhatFailsBeforeDrawingIsSorted(t *testing.T) {
 			}
 			if !strings.Contains(err.Error(), c.says) {
 				t.Errorf("says %v", err)
+			}
+		})
+	}
+}
+
+func TestArtThatCannotBeHadIsSorted(t *testing.T) {
+	const bundle = `{"format":1,"name":"art","width":20,"height":20,"dpi":300,"layers":[{"kind":"art","box":[0,0,20,20],"fit":"cover"}]}`
+	template := fmt.Sprintf("%x", sha256.Sum256([]byte(bundle)))
+	data := strings.Replace(strings.Replace(good, zeros, template, 1), `"art":null,"art_type":null`, `"art":"`+junkDigest+`","art_type":"png"`, 1)
+	for name, c := range map[string]struct {
+		source    error
+		permanent bool
+		says      string
+	}{
+		"not there": {assets.ErrNotFound, true, "not in the bucket"},
+		"no bucket": {assets.ErrUnavailable, false, "cannot be read now"},
+		"no PNG":    {nil, true, "not a readable png"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			handle := handlerOver(func(_ context.Context, digest string) ([]byte, error) {
+				if digest == template {
+					return []byte(bundle), nil
+				}
+				return []byte(junk), c.source
+			})
+			_, err := handle(t.Context(), worker.Request{Data: []byte(data)})
+			var reject *worker.RejectError
+			var unavailable *worker.UnavailableError
+			if errors.As(err, &reject) != c.permanent || errors.As(err, &unavailable) == c.permanent || !strings.Contains(err.Error(), c.says) {
+				t.Fatalf("got %T %v", err, err)
+			}
+			if reject != nil && reject.Column != "art" {
+				t.Errorf("the column is %q", reject.Column)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ package cache
 import (
 	"container/list"
 	"sync"
+	"sync/atomic"
 )
 
 // Cache keeps the values used last, up to a total weight, which is their size in bytes. It is safe for concurrent
@@ -65,3 +66,9 @@ func (c *Cache[K, V]) Weight() int {
 	defer c.mu.Unlock()
 	return c.weight
 }
+
+// Seen tells what came before from what is new. It forgets the older of two that share a slot, and has no others.
+type Seen [1 << 15]atomic.Uint64
+
+// Before tells whether something was asked for before, by two hashes of it.
+func (s *Seen) Before(index, check uint64) bool { return s[index%uint64(len(s))].Swap(check) == check }

@@ -49,3 +49,10 @@ func TestTheLimitHolds(t *testing.T) {
 	}
 	wg.Wait()
 }
+
+func TestSeen(t *testing.T) {
+	var s Seen
+	if s.Before(7, 1) || !s.Before(7, 1) || s.Before(7, 2) || s.Before(7, 1) || s.Before(8, 1) {
+		t.Error("what came before is not told from what is new")
+	}
+}

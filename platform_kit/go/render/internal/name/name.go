@@ -16,8 +16,8 @@ var seeds = [2]maphash.Seed{maphash.MakeSeed(), maphash.MakeSeed()}
 // Of names bytes.
 func Of(data []byte) Name { return Name{maphash.Bytes(seeds[0], data), maphash.Bytes(seeds[1], data)} }
 
-// Short is the name in two parts, for tables that keep one of them.
-func (n Name) Short() (index, check uint64) { return n.a, n.b }
+// Halves are the two hashes.
+func (n Name) Halves() (a, b uint64) { return n.a, n.b }
 
 // Builder puts together what a name stands for.
 type Builder []byte

@@ -17,7 +17,6 @@ import (
 	"hash/crc32"
 	"math"
 	"sync"
-	"sync/atomic"
 
 	"platform-kit/render/internal/cache"
 	"platform-kit/render/internal/name"
@@ -28,7 +27,6 @@ const (
 	bandBytes = 192 << 10 // about the most filtered bytes of a band
 	blockMax  = 128 << 10 // the most bytes of one deflate block
 	keepMax   = 8 << 20   // larger buffers, of huge pictures, are not kept
-	seenSlots = 1 << 15   // a power of two
 )
 
 // A Source has the pixels of a picture, or can draw them: four bytes each, red, green, blue and one, the alpha, that
@@ -44,8 +42,8 @@ type Source interface {
 // An Encoder writes pictures, several at once if need be.
 type Encoder struct {
 	bands *cache.Cache[bandKey, band]
-	seen  [seenSlots]atomic.Uint64 // parts of the names of bands that were compressed; an older one gives way
-	pool  sync.Pool                // of *worker
+	seen  cache.Seen // names of bands that were compressed
+	pool  sync.Pool  // of *worker
 }
 
 // bandKey names a band: the name of its pixels and of the row above.
@@ -141,7 +139,7 @@ func (e *Encoder) band(k *worker, out []byte, source Source, w, y, n int) ([]byt
 	from := len(out)
 	out, sum := k.compress(out, pix, 4*w, y > top)
 	// Most bands with text come once and never again. Only what comes a second time is worth the memory.
-	if index, check := key.pixels.Short(); named && e.seen[index%seenSlots].Swap(check) == check {
+	if named && e.seen.Before(key.pixels.Halves()) {
 		e.bands.Put(key, band{bytes.Clone(out[from:]), sum}, len(out)-from)
 	}
 	return out, sum, nil
