@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from platform_kit.cards.deck import Deck as Deck
     from platform_kit.cards.template import Template as Template
+    from platform_kit.lab.bench.api import bench as bench
     from platform_kit.pipelines import Pipeline as Pipeline
     from platform_kit.platform import Platform as Platform
     from platform_kit.workers.check import check_worker as check_worker
@@ -28,6 +29,7 @@ _HOME = {
     "Pipeline": "platform_kit.pipelines",
     "Platform": "platform_kit.platform",
     "Template": "platform_kit.cards.template",
+    "bench": "platform_kit.lab.bench.api",
     "check_worker": "platform_kit.workers.check",
 }
 

@@ -31,6 +31,7 @@ from platform_kit.platform import Platform
 from platform_kit.reprs import Table, human_seconds
 from platform_kit.servers.background import read_state
 from platform_kit.servers.logs import log_tail
+from platform_kit.servers.nats_cli import nats_cli_connection, nats_cli_environment
 from platform_kit.settings import Settings
 from platform_kit.workers.check import TIMEOUT_S, check_worker
 from platform_kit.workers.join import become_worker
@@ -220,24 +221,13 @@ def monitor(
 def nats(context: typer.Context) -> int:
     """Run the nats CLI against this platform; it is built at its first use."""
     with Platform.attach() as platform:
-        url, seed = platform.nats_url, platform.credentials_file("admin")
+        where = platform.endpoint("admin")
         folder = platform.data_dir
     binary = binaries.ensure("nats", Settings.load(), progress=binaries.console_progress())
-    # A configuration folder of its own: the user's contexts are neither read nor written.
-    private = Path(folder or Path.cwd()) / "nats-cli"
-    private.mkdir(mode=0o700, parents=True, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("NATS_")}
-    environment["XDG_CONFIG_HOME"] = str(private)
-    arguments = [
-        str(binary),
-        "--server",
-        url,
-        "--nkey",
-        str(seed),
-        "--inbox-prefix",
-        "_INBOX_admin",
-        *context.args,
-    ]
+    environment |= nats_cli_environment(folder or Path.cwd())
+    connection = nats_cli_connection(where.url, where.credentials, where.inbox)
+    arguments = [str(binary), *connection, *context.args]
     os.execve(binary, arguments, environment)
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from platform_kit import binaries
 from platform_kit.art.folder import ArtFolder
@@ -32,7 +32,7 @@ from platform_kit.jetstream.frames.transfers import Transfers
 from platform_kit.jetstream.options import OptionTable, takes
 from platform_kit.jetstream.stream import Caller, Stream
 from platform_kit.jetstream.stream_options import STREAM_OPTIONS
-from platform_kit.jobs import LoopThread
+from platform_kit.jobs import Job, LoopThread, Work
 from platform_kit.ping import Answer, ping_all
 from platform_kit.pipelines.deployment import Deployment
 from platform_kit.pipelines.pipeline import Pipeline
@@ -59,7 +59,8 @@ if TYPE_CHECKING:
     from platform_kit.jetstream.frames.export import Export
     from platform_kit.jetstream.frames.replay import Replay
     from platform_kit.jetstream.frames.report import PublishReport
-    from platform_kit.jobs import Job
+
+T = TypeVar("T")
 
 
 class Platform:
@@ -213,6 +214,10 @@ class Platform:
         """The ports of the servers started here, by service."""
         return dict(self._backing.ports) if self._backing is not None else {}
 
+    def endpoint(self, role: str = "admin") -> Endpoint:
+        """Where NATS is, and the file that lets a program in as ``role``. Raises ``NotRunningError``."""
+        return self._require().endpoint(role)
+
     def credentials_file(self, role: str = "admin") -> Path:
         """The file with the nkey seed of a role: admin, wombat, worker, viewer or system."""
         if role not in ROLES:
@@ -267,6 +272,14 @@ class Platform:
         Errors: ``NotRunningError``.
         """
         return await connect(self._require().endpoint(role), name=f"platform-kit-{role}", **options)
+
+    def submit(self, work: Work[T], *, name: str, **options: Any) -> Job[T]:
+        """Run a whole job on the platform's own loop; ``options`` as :meth:`LoopThread.submit` takes them.
+
+        ``stop`` cancels what still runs. Errors: ``NotRunningError``.
+        """
+        self._require()
+        return self._loop.submit(work, name=name, **options)
 
     def ping(self, timeout_s: float = 2.0) -> list[Answer]:
         """Ask NATS, JetStream, Wombat and the workers whether they answer. Raises ``NotRunningError``."""

@@ -1,11 +1,11 @@
 """What the way through NATS and Wombat costs a card in CPU time, beyond drawing it.
 
 The CPU time of nats-server, Wombat and worker in a run, divided by its cards, less what the same handler
-takes for the same requests when nothing is between: a Go program (alone_test.go beside the renderer's source)
-that reads the requests from a file, the assets from a folder, and drops the pictures. Both have drawn the
-same cards with other names before. The way ends where the picture is stored and its result told; what fetching
-it into a file adds is told apart. A second way to the same figure is a worker that draws nothing and stores
-random bytes of a picture's size.
+takes for the same requests when nothing is between: a Go program (alone_test.go beside the renderer's
+source) that reads the requests from a file, the assets from a folder, and drops the pictures. Both have
+drawn the same cards with other names before. The way ends where the picture is stored and its result told;
+what fetching it into a file adds is told apart. A second way to the same figure is a worker that draws
+nothing and stores random bytes of a picture's size.
 """
 
 from __future__ import annotations

@@ -87,11 +87,6 @@ async def connect(endpoint: Endpoint, *, name: str = "platform-kit", **options: 
     from nats.aio.client import Client
     from nats.errors import Error, NoServersError
 
-    secret: dict[str, Any] = {}
-    if endpoint.credentials is not None:
-        key = "user_credentials" if _is_jwt(endpoint.credentials) else "nkeys_seed"
-        secret[key] = str(endpoint.credentials)
-
     client = Client()
     reported = _ERRORS[client] = _Errors()
 
@@ -104,7 +99,7 @@ async def connect(endpoint: Endpoint, *, name: str = "platform-kit", **options: 
     settings: dict[str, Any] = {
         "name": name,
         "error_cb": log,
-        "inbox_prefix": endpoint.inbox,
+        **client_options(endpoint),
         "connect_timeout": 5,
         "reconnect_time_wait": 0.05,
         "max_reconnect_attempts": -1,
@@ -113,7 +108,7 @@ async def connect(endpoint: Endpoint, *, name: str = "platform-kit", **options: 
     }
     first_attempts = {"max_reconnect_attempts": 3} if "max_reconnect_attempts" not in options else {}
     try:
-        await client.connect(endpoint.url, **{**settings, **secret, **options, **first_attempts})
+        await client.connect(endpoint.url, **{**settings, **options, **first_attempts})
     except BaseException as error:
         await client.close()  # the library leaves the socket of a refused connection open
         if not isinstance(error, (OSError, NoServersError, Error)):
@@ -125,6 +120,15 @@ async def connect(endpoint: Endpoint, *, name: str = "platform-kit", **options: 
     # Only the first connection gives up; one that was established is kept for the platform's life.
     client.options["max_reconnect_attempts"] = options.get("max_reconnect_attempts", -1)
     return client
+
+
+def client_options(endpoint: Endpoint) -> dict[str, str]:
+    """What ``nats.connect`` needs to be let in; it holds the path of a secret, never the secret."""
+    found = {"inbox_prefix": endpoint.inbox}
+    if endpoint.credentials is not None:
+        key = "user_credentials" if _is_jwt(endpoint.credentials) else "nkeys_seed"
+        found[key] = str(endpoint.credentials)
+    return found
 
 
 def _is_jwt(path: Path) -> bool:

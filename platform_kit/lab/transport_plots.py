@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from platform_kit.reprs import human_bytes
+from platform_kit.lab.figures import GREY, closed, label_ends, milliseconds, panels, size_words, thousands
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # After Okabe and Ito: told apart by everybody, and in grey print by their shapes.
@@ -20,18 +17,15 @@ STYLES = {
     "subprocess": ("#cc8400", "^"),
     "command": ("#d55e00", "D"),
 }
-GREY = "#767676"
-LABEL_GAP = 0.055
-"""The least distance of two labels, as a share of an axis."""
 
 
 def plot_rates(frame: pd.DataFrame, *, baseline: str) -> Figure:
     """Messages a second over threads: a panel for each payload, a line for each transport."""
     payloads = list(dict.fromkeys(frame["payload_bytes"]))
-    figure, panels = _panels(len(payloads), height=3.9)
+    figure, axes = panels(len(payloads), height=3.9)
     threads = sorted(set(frame["threads"]))
     ends: list[list[tuple[float, str, str]]] = []
-    for panel, payload in zip(panels, payloads, strict=True):
+    for panel, payload in zip(axes, payloads, strict=True):
         ends.append([])
         here = frame[(frame["payload_bytes"] == payload) & (frame["rate_msgs_per_s"] > 0)]
         for transport, rows in here.groupby("transport", sort=False):
@@ -46,16 +40,16 @@ def plot_rates(frame: pd.DataFrame, *, baseline: str) -> Figure:
         panel.set_yscale("log")
         panel.set_xticks(threads, [str(count) for count in threads])
         panel.minorticks_off()
-        panel.set_title(f"messages of {_size(payload)}", fontsize=10)
+        panel.set_title(f"messages of {size_words(payload)}", fontsize=10)
         panel.set_xlabel("threads: messages at the worker at once")
-        panel.yaxis.set_major_formatter(_thousands)
+        panel.yaxis.set_major_formatter(thousands)
         panel.grid(True, axis="y", color="#e4e4e4", linewidth=0.8)
         panel.set_xlim(threads[0] * 0.8, threads[-1] * 1.25)
-    panels[0].set_ylabel("messages a second (log scale)")
-    for panel, names in zip(panels, ends, strict=True):  # only now the shared axis is as long as it will be
-        _label_ends(panel, names)
+    axes[0].set_ylabel("messages a second (log scale)")
+    for panel, names in zip(axes, ends, strict=True):  # only now the shared axis is as long as it will be
+        label_ends(panel, names)
     figure.suptitle("How many messages does each transport carry?", x=0.01, ha="left", fontsize=12)
-    return _closed(figure)
+    return closed(figure)
 
 
 def plot_latencies(frame: pd.DataFrame, *, baseline: str) -> Figure:
@@ -63,8 +57,8 @@ def plot_latencies(frame: pd.DataFrame, *, baseline: str) -> Figure:
     payloads = list(dict.fromkeys(frame["payload_bytes"]))
     asked = frame[frame["transport"] != baseline]
     rows = list(dict.fromkeys(zip(asked["transport"], asked["threads"], strict=True)))
-    figure, panels = _panels(len(payloads), height=0.27 * len(rows) + 1.6)
-    for panel, payload in zip(panels, payloads, strict=True):
+    figure, axes = panels(len(payloads), height=0.27 * len(rows) + 1.6)
+    for panel, payload in zip(axes, payloads, strict=True):
         here = asked[asked["payload_bytes"] == payload].set_index(["transport", "threads"])
         for place, key in enumerate(rows):
             colour, marker = STYLES[key[0]]
@@ -75,74 +69,18 @@ def plot_latencies(frame: pd.DataFrame, *, baseline: str) -> Figure:
             if place and rows[place - 1][0] != key[0]:
                 panel.axhline(place - 0.5, color="#c8c8c8", linewidth=0.8)
         panel.set_xscale("log")
-        panel.xaxis.set_major_formatter(_milliseconds)
+        panel.xaxis.set_major_formatter(milliseconds)
         panel.minorticks_off()
         panel.grid(True, axis="x", color="#e4e4e4", linewidth=0.8)
-        panel.set_title(f"messages of {_size(payload)}", fontsize=10)
+        panel.set_title(f"messages of {size_words(payload)}", fontsize=10)
         panel.set_xlabel("time of one message (log scale)")
         panel.set_ylim(len(rows) - 0.5, -0.5)
     names = [f"{name}, {count} {'thread' if count == 1 else 'threads'}" for name, count in rows]
-    panels[0].set_yticks(range(len(rows)), names)
+    axes[0].set_yticks(range(len(rows)), names)
     figure.suptitle(
         "How long does a message take?  Filled: half are faster.  Hollow: 99 of 100 are faster.",
         x=0.01,
         ha="left",
         fontsize=12,
     )
-    return _closed(figure)
-
-
-def _panels(count: int, *, height: float) -> tuple[Figure, Sequence[Axes]]:
-    import matplotlib.pyplot as plt
-
-    figure, grid = plt.subplots(
-        1,
-        count,
-        figsize=(max(6.0, 3.6 * count), height),
-        sharex="row" if count > 1 else False,
-        sharey="row" if count > 1 else False,
-        squeeze=False,
-        layout="constrained",
-    )
-    for panel in grid[0]:
-        panel.spines[["top", "right"]].set_visible(False)
-        panel.tick_params(labelsize=9)
-    return figure, list(grid[0])
-
-
-def _closed(figure: Figure) -> Figure:
-    """A figure that pyplot has forgotten: a notebook shows it once, where it is the value of a cell."""
-    import matplotlib.pyplot as plt
-
-    plt.close(figure)
-    return figure
-
-
-def _label_ends(panel: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """The lines' names at their right ends, moved apart where they would cover each other."""
-    if not ends:
-        return
-    panel.figure.canvas.draw()
-    to_axes = panel.transScale + panel.transLimits
-    places: list[list[Any]] = sorted(
-        [to_axes.transform((1.0, rate))[1], name, colour] for rate, name, colour in ends
-    )
-    for below, above in itertools.pairwise(places):
-        above[0] = max(above[0], below[0] + LABEL_GAP)
-    for place, name, colour in places:
-        panel.text(1.02, place, name, transform=panel.transAxes, color=colour, va="center", fontsize=9)
-
-
-def _size(count: int) -> str:
-    return human_bytes(count).replace(".0 ", " ")
-
-
-def _thousands(value: float, _: object) -> str:
-    return f"{value:,.0f}"
-
-
-def _milliseconds(value: float, _: object) -> str:
-    """A time as a person says it: 1 µs, 10 ms, 1 s."""
-    if value < 0.9995:
-        return f"{value * 1000:g} µs"
-    return f"{value:g} ms" if value < 999.5 else f"{value / 1000:g} s"
+    return closed(figure)
