@@ -20,7 +20,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from types import TracebackType
@@ -31,6 +31,7 @@ from platform_kit.errors import NotRunningError, RunCancelled, RunStalled, StopE
 T = TypeVar("T")
 
 DEFAULT_STALL_TIMEOUT_S = 60.0
+DIAGNOSIS_S = 2.0  # what finding out why a job is stalled may take
 CANCEL_GRACE_S = 5.0  # what a cancelled job gets for its own cleaning up
 _TICK_S = 0.1  # how often a waiter looks at the progress
 
@@ -95,6 +96,8 @@ class Meter:
 
 
 Work = Coroutine[Any, Any, T] | Callable[[Meter], Coroutine[Any, Any, T]]
+Diagnosis = Callable[[], Awaitable[tuple[str, str] | None]]
+"""Says why nothing moves, and what to do about it; None if it does not know."""
 
 
 class Job(Generic[T]):
@@ -119,12 +122,14 @@ class Job(Generic[T]):
         unit: str,
         progress: bool,
         stall_timeout_s: float,
+        diagnose: Diagnosis | None = None,
     ) -> None:
         self.name = name
         self.unit = unit
         self.stall_timeout_s = stall_timeout_s
         self._thread = thread
         self._work: Work[T] | None = work
+        self._diagnose = diagnose
         self._meter = Meter(total)
         self._shows_progress = progress
         self._started_at = time.monotonic()
@@ -287,11 +292,20 @@ class Job(Generic[T]):
             self.cancel()
             self._block(CANCEL_GRACE_S)
 
-    def _stalled(self, extra: str = "") -> RunStalled:
+    def _stalled(self, extra: str = "", hint: str = "") -> RunStalled:
         return RunStalled(
             f"{self.name} stalled: nothing moved for {self.stall_timeout_s:g} s at {self.progress}{extra}.",
-            hint="Look at the logs of the platform, or allow more time.",
+            hint=hint or "Look at the logs of the platform, or allow more time.",
         )
+
+    async def _stalled_because(self) -> RunStalled:
+        """The error of a stalled job, with the reason where one is found in time."""
+        found = None
+        if self._diagnose is not None:
+            with contextlib.suppress(Exception):  # what keeps the job from moving may keep us from asking
+                async with asyncio.timeout(DIAGNOSIS_S):
+                    found = await self._diagnose()
+        return self._stalled(f": {found[0]}", found[1]) if found is not None else self._stalled()
 
     def _end(self, *, value: T | None = None, error: BaseException | None = None) -> None:
         if self._future.done():
@@ -334,7 +348,10 @@ class Job(Generic[T]):
             while not self._inner.done() and not self._cancel_asked.is_set():
                 left = self.stall_timeout_s - self._meter.idle_s
                 if left <= 0:
-                    stalled = self._stalled()
+                    reason = await self._stalled_because()
+                    if self._inner.done() or self._meter.idle_s < self.stall_timeout_s:
+                        continue  # it moved meanwhile
+                    stalled = reason
                     self._inner.cancel()
                     break
                 await asyncio.wait(
@@ -492,6 +509,7 @@ class LoopThread:
         unit: str = "",
         progress: bool = True,
         stall_timeout_s: float = DEFAULT_STALL_TIMEOUT_S,
+        diagnose: Diagnosis | None = None,
     ) -> Job[T]:
         """Start ``work`` on the loop and return its job at once.
 
@@ -503,6 +521,7 @@ class LoopThread:
         unit: What is counted ("card").
         progress: Whether ``wait()`` draws a bar.
         stall_timeout_s: Seconds without any report after which the job is given up.
+        diagnose: Asked on the loop, once that is so, for the reason to give.
 
         Raises
         ------
@@ -520,6 +539,7 @@ class LoopThread:
                 unit=unit,
                 progress=progress,
                 stall_timeout_s=stall_timeout_s,
+                diagnose=diagnose,
             )
             with self._lock:
                 loop = self.loop

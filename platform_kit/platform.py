@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -19,6 +20,7 @@ from platform_kit.art.watch import ArtWatch
 from platform_kit.backing import CARD_WORKER, Attached, Backing, Place, Started, deploy_noted, find_background
 from platform_kit.cards.deck import Deck
 from platform_kit.cards.generation import Generation
+from platform_kit.cards.output_folder import tight_disk
 from platform_kit.cards.run import CardRun
 from platform_kit.cards.template import Template
 from platform_kit.errors import NotRunningError, UsageError
@@ -567,6 +569,8 @@ class Platform:
             template = Template.read(template)
         backing = self._require()
         client = backing.client
+        if folder is not None and (tight := tight_disk(folder, self.data_dir, len(deck), template.size_px)):
+            warnings.warn(tight, stacklevel=2)
         generation = Generation(
             client,
             deck,
@@ -583,6 +587,7 @@ class Platform:
             unit="card",
             progress=progress,
             stall_timeout_s=limit,
+            diagnose=lambda: _no_worker(client, CARD_WORKER),
         )
         run = CardRun(generation, job, self._loop, client, self.status, deck, template)
         return run.wait() if wait else run
@@ -1019,3 +1024,16 @@ def _path(value: object, name: str) -> Path | None:
     if not isinstance(value, (str, Path)) or not str(value) or "\0" in str(value):
         raise UsageError(f"{name}={value!r} is not the path of a folder.", hint="Give a text or a Path.")
     return Path(value).expanduser()
+
+
+async def _no_worker(client: Client, name: str) -> tuple[str, str] | None:
+    """Why a job that needs workers of this name does not move, if it is that there is none."""
+    if not client.is_connected:
+        return "nats-server does not answer", "`platform.logs('nats-server')` says what became of it."
+    if any(row.name == name for row in await ask_workers(client, 1.0)):
+        return None
+    return (
+        f"no worker {name} answers",
+        f"Start one: platform.scale_workers({name!r}, 1), or `platform-kit worker {name}` elsewhere. "
+        "The requests wait for it in their stream.",
+    )

@@ -15,8 +15,8 @@ from typing import Self
 from platform_kit.cards.output_folder import OutputFolder
 from platform_kit.cards.pictures import prove
 
-THREADS = 4
-"""One keeps up with a disk of this machine; more hide the waits for one that is far away."""
+THREADS = 2
+"""One keeps up with a disk of this machine and costs least; the second writes while the first waits."""
 
 Done = Callable[[Path | BaseException], None]
 

@@ -11,6 +11,7 @@ is killed and comes back costs time and no card.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import json
 import secrets
@@ -141,14 +142,17 @@ class Generation:
             return
         await asyncio.to_thread(self.folder.open)
         try:
-            async with FileWriter(self.folder) as self._files:
-                await self._account(meter)
-            self.folder.record(self.counts)
-        finally:
             try:
-                await asyncio.to_thread(self.folder.save)
-            finally:
-                self.folder.close()
+                async with FileWriter(self.folder) as self._files:
+                    await self._account(meter)
+                self.folder.record(self.counts)
+            except BaseException:
+                with contextlib.suppress(RunError):  # a disk that is full is told of once
+                    await asyncio.to_thread(self.folder.save)
+                raise
+            await asyncio.to_thread(self.folder.save)
+        finally:
+            self.folder.close()
 
     async def _account(self, meter: Meter) -> None:
         self._pipeline = await patiently(lambda: noted_pipeline(self._js))

@@ -6,10 +6,12 @@ The manifest says which content each file was rendered from, so that the next ru
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
 import os
+import shutil
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -18,12 +20,15 @@ from pathlib import Path
 
 from platform_kit.errors import RunError
 from platform_kit.names import file_names
+from platform_kit.reprs import human_bytes
 
 MANIFEST = "manifest.json"
 HISTORY = "runs.jsonl"
 LOCK = ".lock"
 SAVE_EVERY_S = 2.0
 VERSION = 1
+BYTES_PER_PIXEL = 0.5
+"""Of an illustrated card as PNG: 350 KB have 0.44. Plain ones take a fifth."""
 
 
 @dataclass(frozen=True)
@@ -164,7 +169,7 @@ class OutputFolder:
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-            raise _not_written(path, error) from error
+            raise _not_written(path, error, len(content)) from error
         return modified
 
     def _hold(self) -> int:
@@ -190,7 +195,59 @@ class OutputFolder:
             return {}
 
 
-def _not_written(path: Path, error: OSError) -> RunError:
+def free_bytes(folder: Path) -> int | None:
+    """How much may still be written to the disk a folder is on, or will be; None if nobody knows."""
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return shutil.disk_usage(place).free
+    return None
+
+
+def tight_disk(out: Path, data_dir: Path | None, cards: int, size_px: tuple[int, int]) -> str | None:
+    """What to tell before a run whose pictures may not find room; None if they will.
+
+    Parameters
+    ----------
+    out: The folder of the run.
+    data_dir: Where the platform keeps its streams, with each picture once more; None for one elsewhere.
+    cards: Rows of the deck. All count, for whether a card has changed is not known yet.
+    size_px: Width and height of a card.
+
+    Example
+    -------
+    >>> tight_disk(Path("."), None, 10**12, (750, 1050))[:32]
+    '1,000,000,000,000 cards may need'
+    """
+    free = free_bytes(out)
+    once = int(cards * size_px[0] * size_px[1] * BYTES_PER_PIXEL)
+    doubled = data_dir is not None and _device(out) == _device(data_dir)
+    needed = 2 * once if doubled else once
+    if free is None or needed <= free:
+        return None
+    twice = f", each twice there (also in the streams in {data_dir})" if doubled else ""
+    return (
+        f"{cards:,} cards may need {human_bytes(needed)} on the disk of {out}{twice}, "
+        f"and {human_bytes(free)} are free. If it runs full the run ends, and another goes on from there: "
+        "make room, name a folder on another disk with out=, or render the deck in parts."
+    )
+
+
+def _device(folder: Path) -> int | None:
+    for place in (folder, *folder.parents):
+        with contextlib.suppress(OSError):
+            return place.stat().st_dev
+    return None
+
+
+def _not_written(path: Path, error: OSError, size: int = 0) -> RunError:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        free = free_bytes(path.parent)
+        left = f", and {human_bytes(free)} are free" if free is not None else ""
+        return RunError(
+            f"The disk is full: {path} takes {human_bytes(size)}{left} ({error.strerror}).",
+            hint="Make room, or name a folder on another disk with out=, and run again: cards that are there "
+            "stay as they are. Pictures are on disk twice, in out= and in the platform's data folder.",
+        )
     return RunError(
         f"{path} cannot be written: {error.strerror}.",
         hint="Make room, or name another folder with out=; what is there is used again.",

@@ -8,6 +8,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from PIL import Image
 from support import wait_for
 
 from platform_kit import Deck, Pipeline, Platform, Template
+from platform_kit.cards import output_folder
 from platform_kit.cards.run import CardRun
 from platform_kit.errors import DeckError, NotRunningError, RunCancelled, RunError, TemplateError, UsageError
 
@@ -419,8 +421,43 @@ def progressed(run: CardRun, count: int) -> Callable[[], bool]:
 def test_a_platform_without_a_worker_says_so_and_does_not_hang() -> None:
     from platform_kit.errors import RunStalled
 
-    with Platform(workers=0) as platform, pytest.raises(RunStalled, match="nothing moved for 1 s"):
-        platform.generate(small_deck(2), progress=False, stall_timeout_s=1.0)
+    with Platform(workers=0) as platform:
+        with pytest.raises(
+            RunStalled, match=r"nothing moved for 1 s.*no worker card-renderer answers"
+        ) as caught:
+            platform.generate(small_deck(2), progress=False, stall_timeout_s=1.0)
+        assert "scale_workers" in caught.value.hint
+        platform.scale_workers("card-renderer", 1)
+        assert platform.generate(small_deck(2), progress=False).rendered == 2
+
+
+def test_a_deck_too_large_for_the_disk_is_told_before_it_is_rendered(
+    platform: Platform, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    free = shutil.disk_usage(tmp_path).free
+    monkeypatch.setattr(output_folder, "BYTES_PER_PIXEL", free)  # a card then needs more than there is
+    with pytest.warns(
+        UserWarning, match=r"1 cards may need .* each twice there .* are free\. If it runs full"
+    ):
+        platform.generate(small_deck(1, text="tight"), out=tmp_path / "out", progress=False)
+
+
+def test_a_full_disk_is_one_error_that_says_so_and_the_next_run_goes_on(
+    platform: Platform, tmp_path: Path
+) -> None:
+    cards = tmp_path / "out" / "cards"
+    cards.mkdir(parents=True)
+    # What is written there finds no room: the kernel's own answer, for one card and for the manifest.
+    (cards / "card-7.png.new").symlink_to("/dev/full")
+    (tmp_path / "out" / "manifest.json.new").symlink_to("/dev/full")
+    deck = small_deck(20, text="no room")
+    with pytest.raises(RunError, match=r"disk is full: .*card-7\.png takes .* are free") as caught:
+        platform.generate(deck, out=tmp_path / "out", progress=False)
+    assert "manifest" not in str(caught.value)
+    assert not (cards / "card-7.png").exists() and not list(cards.glob("*.new"))
+    again = platform.generate(deck, out=tmp_path / "out", progress=False)
+    assert adds_up(again) and again.rendered + again.unchanged == 20
+    assert len(list(cards.glob("*.png"))) == 20
 
 
 def test_stopping_during_a_run_ends_the_run() -> None:
