@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 import re
 import signal
 import subprocess
@@ -32,8 +33,17 @@ IN_GROUP = 200
 PATIENCE_S = 0.05
 """The deadline a request is sent with to see whether it is kept."""
 
-DEADLINE_MARGIN_S = 1.0
-QUIET_S = 0.1
+OWN_TIME_S = 1.0
+"""What a worker may need beyond its deadline when the machine is not busy."""
+
+WAY = 3.0
+"""The way of a reply has this many times the hand-overs between processes of one to the server and back."""
+
+QUIET_S = 0.2
+"""How long a second reply to the same request is awaited; one that comes later is seen by a later check."""
+
+PING_AGAIN_S, LOOK_AGAIN_S = 0.1, 0.01
+NO_RESPONDERS = "503"
 READY_S = 10.0
 HEADROOM_BYTES = 4096
 _VERSION = re.compile(r"\d+\.\d+\.\d+([-+][0-9A-Za-z.+-]+)?")
@@ -46,6 +56,7 @@ class Instance:
     name: str
     popen: subprocess.Popen[bytes]
     log: Path
+    id: str = ""
 
     def describe_end(self) -> str:
         """How it ended, and its last words."""
@@ -76,6 +87,16 @@ class ServeCheck:
     timeout_s: float
     max_payload: int
     slow_s: float = SLOW_S
+    _inbox: str = field(default="", init=False)
+    _asked: int = field(default=0, init=False)
+    _answers: dict[int, Msg] = field(default_factory=dict, init=False)
+    _answered: set[int] = field(default_factory=set, init=False)
+    _settled: int = field(default=0, init=False)
+    _missing: set[int] = field(default_factory=set, init=False)
+    _enough: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _fenced: asyncio.Event = field(default_factory=asyncio.Event, init=False)
+    _nobody: bool = field(default=False, init=False)
+    _twice: bool = field(default=False, init=False)
     _started: int = field(default=0, init=False)
     _kept: Instance | None = field(default=None, init=False)
     _replies: int = field(default=0, init=False)
@@ -84,10 +105,13 @@ class ServeCheck:
 
     async def run(self) -> None:
         """Make all checks."""
+        self._inbox = self.client.new_inbox()
+        subscription = await self.client.subscribe(f"{self._inbox}.*", cb=self._take)
         try:
             await self._run()
         finally:
             await self._end(self._kept)
+            await subscription.unsubscribe()
 
     async def _run(self) -> None:
         checks: dict[str, Callable[[], Awaitable[str]]] = {
@@ -106,7 +130,7 @@ class ServeCheck:
         if not await self._make("$SRV.PING", self._ping):
             self.findings.skip(["a request", *checks], "it does not get ready")
             return
-        if not await self._make("a request", lambda: self._body(self.bodies.request)):
+        if not await self._make("a request", self._one):
             self.findings.skip(list(checks), "no request is answered as it should be")
         else:
             for name, check in checks.items():
@@ -152,9 +176,26 @@ class ServeCheck:
             self._kept = instance
 
     async def _end(self, instance: Instance | None) -> None:
-        if instance is not None:
-            instance.popen.kill()
-            await asyncio.to_thread(instance.popen.wait)
+        if instance is None:
+            return
+        instance.popen.kill()
+        await asyncio.to_thread(instance.popen.wait)
+        # Until the server has seen that it is gone, it may still be sent a request.
+        deadline = time.monotonic() + self.timeout_s
+        while instance.id and time.monotonic() < deadline:
+            if await self._nobody_on(f"$SRV.PING.{self.program.name}.{instance.id}"):
+                return
+
+    async def _nobody_on(self, subject: str) -> bool:
+        from nats.errors import Error, NoRespondersError
+
+        try:
+            await self.client.request(subject, timeout=PING_AGAIN_S)
+        except NoRespondersError:
+            return True
+        except (Error, TimeoutError):
+            pass
+        return False
 
     async def _ready(self, instance: Instance) -> None:
         deadline = time.monotonic() + max(self.timeout_s, READY_S)
@@ -166,13 +207,15 @@ class ServeCheck:
                     "Connect to PLATFORM_NATS_URL with the key in PLATFORM_NKEY_FILE (inbox prefix "
                     "_INBOX_worker), register the service, and stay until SIGTERM.",
                 )
-            for answer in await self._ask_service("PING", 0.05):
+            for answer in await self._ask_service("PING", [instance], PING_AGAIN_S):
                 metadata = answer.get("metadata") or {}
                 if metadata.get("instance") == instance.name and str(metadata.get("pid")) == str(
                     instance.popen.pid
                 ):
+                    instance.id = str(answer.get("id"))
                     return
                 wrong = f"it answers with the metadata {json.dumps(metadata)[:120]}"
+            await asyncio.sleep(LOOK_AGAIN_S)
         why = wrong or "there is no answer"
         if not wrong and (await self._ask_now(self.bodies.request)) is not None:
             why = f"there is no answer, though workers.{self.program.name} is answered"
@@ -189,59 +232,64 @@ class ServeCheck:
             return await self.client.request(f"workers.{self.program.name}", body, timeout=1.0)
         return None
 
-    async def _ask_service(self, word: str, wait_s: float) -> list[dict[str, Any]]:
-        """What everybody says who answers $SRV.<word>.<name> within this time."""
-        found = []
-        for message in await self._gather(f"$SRV.{word}.{self.program.name}", [b""], wait_s, expect=None):
-            with contextlib.suppress(ValueError):
-                answer = json.loads(message[1].data)
-                if isinstance(answer, dict):
-                    found.append(answer)
-        return found
-
-    async def _gather(
-        self,
-        subject: str,
-        bodies: Sequence[bytes],
-        wait_s: float,
-        *,
-        expect: int | None,
-        headers: Mapping[str, str] | None = None,
-        published: Callable[[], None] = lambda: None,
-    ) -> list[tuple[int, Msg]]:
-        """Publish requests, each with a reply subject of its own; the replies with their request's number.
-
-        Ends a moment after the last that is expected, or when the time is over. That moment shows a second
-        reply to the same request.
-        """
-        inbox = self.client.new_inbox()
-        found: list[tuple[int, Msg]] = []
-        enough = asyncio.Event()
+    async def _ask_service(
+        self, word: str, instances: Sequence[Instance], wait_s: float | None = None
+    ) -> list[dict[str, Any]]:
+        """What is said on $SRV.<word>.<name>; ends when all of these instances have answered."""
+        found: list[dict[str, Any]] = []
+        missing = {instance.name for instance in instances}
+        over = asyncio.Event()
 
         async def take(message: Msg) -> None:
-            if (message.headers or {}).get("Status") == "503":
-                return  # no responders: the server's answer, not the worker's
-            self._slowest_s = max(self._slowest_s, time.monotonic() - since) if expect else self._slowest_s
-            found.append((int(message.subject.rpartition(".")[2]), message))
-            if expect is not None and len(found) >= expect:
-                enough.set()
+            if (message.headers or {}).get("Status") == NO_RESPONDERS:
+                over.set()
+                return
+            with contextlib.suppress(ValueError):
+                answer = json.loads(message.data)
+                if isinstance(answer, dict):
+                    found.append(answer)
+                    missing.discard(str((answer.get("metadata") or {}).get("instance")))
+            if not missing:
+                over.set()
 
-        subscription = await self.client.subscribe(f"{inbox}.*", cb=take)
-        since = time.monotonic()
+        inbox = self.client.new_inbox()
+        subscription = await self.client.subscribe(inbox, cb=take)
         try:
-            for number, body in enumerate(bodies):
-                await self.client.publish(
-                    subject, body, reply=f"{inbox}.{number}", headers=dict(headers) if headers else None
-                )
-            await self.client.flush()
-            published()
+            await self.client.publish(f"$SRV.{word}.{self.program.name}", reply=inbox)
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(enough.wait(), wait_s)
-            if expect is not None:
-                await asyncio.sleep(QUIET_S)
+                await asyncio.wait_for(over.wait(), self.timeout_s if wait_s is None else wait_s)
         finally:
             await subscription.unsubscribe()
         return found
+
+    async def _fence(self) -> None:
+        """Wait until the server has passed on all that was sent before, by a message to itself.
+
+        ``client.flush`` is none: its ping overtakes what the client still has to write.
+        """
+        self._fenced.clear()
+        await self.client.publish(f"{self._inbox}.fence")
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._fenced.wait(), self.timeout_s)
+
+    async def _take(self, message: Msg) -> None:
+        """A reply, whenever it comes: also one to a request that was answered long ago."""
+        last = message.subject.rpartition(".")[2]
+        if last == "fence":
+            self._fenced.set()
+            return
+        number = int(last)
+        if number in self._answered:
+            self._twice = self._twice or number >= self._settled
+        elif (message.headers or {}).get("Status") == NO_RESPONDERS:
+            self._nobody = True
+            self._enough.set()
+        else:
+            self._answers[number] = message
+            self._answered.add(number)
+            self._missing.discard(number)
+            if not self._missing:
+                self._enough.set()
 
     async def _ask_all(
         self,
@@ -252,39 +300,70 @@ class ServeCheck:
         published: Callable[[], None] = lambda: None,
     ) -> list[Reply]:
         """A reply for each request, exactly one. Raises ``Fault``."""
-        subject = f"workers.{self.program.name}"
-        found = await self._gather(
-            subject, bodies, self.timeout_s, expect=len(bodies), headers=headers, published=published
-        )
-        replies: dict[int, Reply] = {}
-        for number, message in found:
-            if number in replies:
-                raise Fault(
-                    "A request was answered twice.",
-                    'Answer each once, and subscribe in the queue group "workers" so that only one process '
-                    "gets it.",
-                )
-            replies[number] = service_reply(message.headers or {}, message.data)
-        self._replies += len(replies)
-        self._failures += sum(bool(reply.code) for reply in replies.values())
-        if missing := len(bodies) - len(replies):
-            dead = [instance for instance in instances if instance.popen.poll() not in (None, 0)]
-            if dead:
-                raise Fault(
-                    f"It {dead[0].describe_end()} while {missing} of {len(bodies)} requests had no reply.",
-                    "A failing request is answered with a failure; the process goes on.",
-                )
-            raise Fault(
-                f"{missing} of {len(bodies)} requests had no reply after {self.timeout_s:g} s.",
-                "Answer each request, a failure too: a handler needs a deadline, and 504 when it passes.",
+        numbers = range(self._asked, self._asked + len(bodies))
+        self._asked += len(bodies)
+        self._missing, self._nobody, self._answers = set(numbers), False, {}
+        self._enough.clear()
+        since = time.monotonic()
+        for number, body in zip(numbers, bodies, strict=True):
+            await self.client.publish(
+                f"workers.{self.program.name}",
+                body,
+                reply=f"{self._inbox}.{number}",
+                headers=dict(headers) if headers else None,
             )
+        await self._fence()
+        published()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._enough.wait(), self.timeout_s)
+        took = time.monotonic() - since
+        self._once()
+        replies = [
+            service_reply(message.headers or {}, message.data)
+            for message in (self._answers.get(number) for number in numbers)
+            if message is not None
+        ]
+        self._replies += len(replies)
+        self._failures += sum(bool(reply.code) for reply in replies)
+        if missing := len(bodies) - len(replies):
+            raise self._unanswered(missing, len(bodies), instances)
+        if len(bodies) == 1:  # many wait for each other
+            self._slowest_s = max(self._slowest_s, took)
         if self._slowest_s > self.slow_s:
             self.findings.fail(
                 IN_TIME,
                 f"A reply took {human_seconds(self._slowest_s)}.",
                 "A pipeline waits 5 s before it asks again: do less in one request, or give it longer there.",
             )
-        return [replies[number] for number in range(len(bodies))]
+        return replies
+
+    def _once(self) -> None:
+        """Raises ``Fault`` when a request was answered a second time since this was last asked."""
+        if self._twice:
+            self._twice, self._settled = False, self._asked
+            raise Fault(
+                "A request was answered twice.",
+                'Answer each once, and subscribe in the queue group "workers" so that only one process '
+                "gets it.",
+            )
+
+    def _unanswered(self, missing: int, of: int, instances: Sequence[Instance]) -> Fault:
+        dead = [instance for instance in instances if instance.popen.poll() not in (None, 0)]
+        if dead:
+            return Fault(
+                f"It {dead[0].describe_end()} while {missing} of {of} requests had no reply.",
+                "A failing request is answered with a failure; the process goes on.",
+            )
+        if self._nobody:
+            return Fault(
+                f"Nobody listened on workers.{self.program.name}, though $SRV.PING was answered.",
+                "Subscribe to the requests first, then answer pings, and stay subscribed until SIGTERM: the "
+                "platform calls a worker ready that answers pings.",
+            )
+        return Fault(
+            f"{missing} of {of} requests had no reply after {self.timeout_s:g} s.",
+            "Answer each request, a failure too: a handler needs a deadline, and 504 when it passes.",
+        )
 
     # ----------------------------------------------------------------------------------------------
 
@@ -293,8 +372,8 @@ class ServeCheck:
             return "answered with instance and process id"
 
     async def _info(self) -> str:
-        async with self._running():
-            answers = await self._ask_service("INFO", QUIET_S)
+        async with self._running() as instance:
+            answers = await self._ask_service("INFO", [instance])
         if not answers:
             raise Fault("There is no answer on $SRV.INFO.", "Answer it as a NATS micro service does.")
         info, name = answers[0], self.program.name
@@ -323,9 +402,9 @@ class ServeCheck:
 
     async def _statistics(self) -> str:
         async with self._running() as instance:
-            before = await self._counts()
+            before = await self._counts([instance])
             await self._ask_all([self.bodies.request] * 3, [instance])
-            after = await self._counts()
+            after = await self._counted([instance], before, 3)
         if instance.name not in after:
             raise Fault(
                 f"On $SRV.STATS there is no answer with an endpoint workers.{self.program.name}.",
@@ -339,15 +418,34 @@ class ServeCheck:
             )
         return "counts each request"
 
-    async def _counts(self) -> dict[str, int]:
+    async def _counts(self, instances: Sequence[Instance]) -> dict[str, int]:
         """The requests each instance has counted."""
         found = {}
-        for answer in await self._ask_service("STATS", QUIET_S):
+        for answer in await self._ask_service("STATS", instances):
             for item in answer.get("endpoints") or ():
                 if isinstance(item, dict) and item.get("subject") == f"workers.{self.program.name}":
                     instance = str((answer.get("metadata") or {}).get("instance"))
                     count = item.get("num_requests")
                     found[instance] = count if isinstance(count, int) else 0
+        return found
+
+    async def _counted(
+        self, instances: Sequence[Instance], before: Mapping[str, int], requests: int
+    ) -> dict[str, int]:
+        """The counts once they have grown by so many: a worker may reply first, and count then."""
+        deadline = time.monotonic() + self.timeout_s
+        while True:
+            after = await self._counts(instances)
+            if not after or sum(after.values()) - sum(before.values()) >= requests:
+                return after
+            if time.monotonic() > deadline:
+                return after
+            await asyncio.sleep(LOOK_AGAIN_S)
+
+    async def _one(self) -> str:
+        found = await self._body(self.bodies.request)
+        await asyncio.sleep(QUIET_S)
+        self._once()
         return found
 
     async def _body(self, body: bytes) -> str:
@@ -379,24 +477,47 @@ class ServeCheck:
         return "passed over, the next one is answered"
 
     async def _deadline(self) -> str:
-        limit = PATIENCE_S + DEADLINE_MARGIN_S
-        async with self._running() as instance:
+        headers = {"Request-Timeout": f"{PATIENCE_S * 1000:.0f}ms"}
+        async with self._running() as instance, self._round_trips() as trips:
             started = time.monotonic()
-            took: list[float] = []
-            headers = {"Request-Timeout": f"{PATIENCE_S * 1000:.0f}ms"}
             await self._ask_all([self.bodies.request], [instance], headers=headers)
-            took.append(time.monotonic() - started - QUIET_S)
-        if took[0] > limit:
+            took = time.monotonic() - started
+        slowest = max(trips)
+        if took > PATIENCE_S + OWN_TIME_S + WAY * slowest:
             raise Fault(
                 f"A request with Request-Timeout: {PATIENCE_S * 1000:.0f}ms was answered after "
-                f"{human_seconds(took[0])}.",
+                f"{human_seconds(took)}, while the slowest way to the server and back took "
+                f"{human_seconds(slowest)}.",
                 "Nobody waits that long: answer 504 when the time in the header has passed, and stop.",
             )
         self.findings.notes.append(
             "serve: whether the deadline in the header ends a long piece of work. A reply came in time, but "
             "perhaps no request that was tried takes long."
         )
-        return f"answered within {human_seconds(max(0.001, took[0]))} of {human_seconds(limit)}"
+        return f"{PATIENCE_S * 1000:.0f} ms given, answered after {human_seconds(max(0.001, took))}"
+
+    @contextlib.asynccontextmanager
+    async def _round_trips(self) -> AsyncIterator[list[float]]:
+        """How long the way to the server and back takes meanwhile, in seconds: the machine's own part."""
+        found: list[float] = []
+        over = asyncio.Event()
+
+        async def measure() -> None:
+            while not over.is_set():
+                started = time.monotonic()
+                with contextlib.suppress(TimeoutError):
+                    await self.client.flush(max(1, math.ceil(self.timeout_s)))
+                found.append(time.monotonic() - started)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(over.wait(), LOOK_AGAIN_S)
+
+        task = asyncio.create_task(measure())
+        try:
+            await asyncio.sleep(0)
+            yield found
+        finally:
+            over.set()
+            await task  # one that is under way counts with its whole length
 
     async def _many(self) -> str:
         async with self._running() as instance:
@@ -427,9 +548,11 @@ class ServeCheck:
 
     async def _group(self) -> str:
         async with self._running() as one, self._running(fresh=True) as two:
-            before = await self._counts()
+            before = await self._counts([one, two])
             await self._ask_all([self.bodies.request] * IN_GROUP, [one, two])
-            after = await self._counts()
+            await asyncio.sleep(QUIET_S)
+            self._once()
+            after = await self._counted([one, two], before, IN_GROUP)
         shares = [after.get(item.name, 0) - before.get(item.name, 0) for item in (one, two)]
         if min(shares) == 0:
             raise Fault(
@@ -460,6 +583,8 @@ class ServeCheck:
                 raise Fault(
                     f"On SIGTERM it {instance.describe_end()}", "Asked to end, it ends with exit code 0."
                 )
+            await self._fence()  # all that it sent has come
+            self._once()
         return "20 requests under way are answered, then it ends with exit code 0"
 
 

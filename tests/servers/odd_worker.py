@@ -41,7 +41,7 @@ def handle(body: bytes) -> bytes:
     if FAULT == "raises" or (FAULT == "raises on nothing" and not body):
         raise ZeroDivisionError("no card\nhas a cost of 1/0")
     if FAULT == "is slow with nothing" and not body:
-        time.sleep(1.6)
+        time.sleep(3.3)
     if FAULT == "writes on stderr":
         print("loading the model", file=sys.stderr, flush=True)
     if FAULT == "answers alike":
@@ -122,6 +122,17 @@ def command() -> int:
     return 0
 
 
+def stand_still(seconds: float) -> None:
+    """Stop the server for so long, and this process too."""
+    import psutil
+
+    group = [item for item in psutil.process_iter() if os.getpgid(item.pid) == os.getpgrp()]
+    (server,) = [item for item in group if "nats-server" in item.name()]
+    server.suspend()
+    time.sleep(seconds)
+    server.resume()
+
+
 async def serve() -> None:
     import asyncio
 
@@ -149,7 +160,9 @@ async def serve() -> None:
         if FAULT == "drops what it has":
             await asyncio.sleep(0.01)
         if FAULT == "is deaf to deadlines" and "Request-Timeout" in (message.headers or {}):
-            await asyncio.sleep(1.5)
+            await asyncio.sleep(4)
+        if FAULT == "is on a machine that stands still" and "Request-Timeout" in (message.headers or {}):
+            stand_still(1.5)
         headers: dict[str, str] = {}
         try:
             body = handle(message.data)
@@ -162,6 +175,8 @@ async def serve() -> None:
             body, last[0] = last[0] or body, body
         if message.reply:
             await client.publish(message.reply, body, headers=headers or None)
+            if FAULT == "answers twice":
+                await client.publish(message.reply, body, headers=headers or None)
         elif FAULT == "needs a reply subject":
             os._exit(7)
 
@@ -175,6 +190,8 @@ async def serve() -> None:
         ]
 
     endpoint = {"name": "default", "subject": "workers.odd", "queue_group": queue}
+    if FAULT != "is not there":
+        await client.subscribe("workers.odd", queue=queue, cb=answer)
     services = []
     if FAULT != "does not answer pings":
         services += on("PING", dict)
@@ -182,7 +199,6 @@ async def serve() -> None:
     services += on("STATS", lambda: {"endpoints": [{**endpoint, "num_requests": counted, "num_errors": 0}]})
     for service in services:
         await service
-    await client.subscribe("workers.odd", queue=queue, cb=answer)
     await client.flush()
     await stopped.wait()
     if FAULT == "drops what it has":
