@@ -16,7 +16,7 @@ import tempfile
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -257,6 +257,7 @@ class Attached:
         self._loop = loop
         self._place = place
         self._on_change = on_change
+        self._suffix = f"-{socket.gethostname()}-{os.getpid()}"
         self._guard: Guard | None = None
         self._folder: Path | None = None
         self.fleet: Fleet | None = None
@@ -283,8 +284,13 @@ class Attached:
 
     def states(self) -> tuple[Sequence[ServiceState], Mapping[str, str]]:
         """What the background platform wrote of its services, and the workers started here."""
-        own = self.fleet.snapshots() if self.fleet is not None else []
         versions = _versions(self._settings) | _kind_versions(self.fleet)
+        own = []
+        for service in self.fleet.snapshots() if self.fleet is not None else []:
+            # Others count from 1 too: by what it answers as it can be told from theirs.
+            instance = service.name + self._suffix
+            versions[instance] = versions.get(service.name.rpartition("-")[0], "")
+            own.append(replace(service, name=instance))
         if self._place.folder is None:
             return own, versions
         state = read_state(self._place.folder)
@@ -312,8 +318,7 @@ class Attached:
             startup_timeout_s=self._settings.startup_timeout_s,
             stop_timeout_s=self._settings.stop_timeout_s,
             on_change=self._on_change,
-            # Others count from 1 too: the name they answer with says whose they are.
-            suffix=f"-{socket.gethostname()}-{os.getpid()}",
+            suffix=self._suffix,
         )
         return self.fleet
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NoReturn
 
 from platform_kit.binaries import Progress
-from platform_kit.errors import UsageError
-from platform_kit.jetstream.connection import Endpoint
+from platform_kit.errors import PlatformKitError, UsageError
+from platform_kit.jetstream.connection import Endpoint, connect
 from platform_kit.servers.fleet import LIMIT
 from platform_kit.servers.worker import SETTINGS, secret_file
 from platform_kit.settings import Settings
 from platform_kit.workers.program import Program, find_program, worker_kind
+
+_SERVERS = "$SYS.REQ.SERVER.PING.IDZ"
+_ANSWER_S = 1.0
 
 
 def join_command(
@@ -56,6 +61,41 @@ def join_command(
     return command, env
 
 
+async def check_server(endpoint: Endpoint) -> None:
+    """See that the server lets one in, and into an account where somebody can ask a worker.
+
+    Errors: ``NotRunningError`` when nobody lets one in, ``PlatformKitError`` for the system's account.
+    """
+    from nats.errors import Error
+
+    refused = asyncio.Event()
+
+    async def refuse(_: Exception) -> None:
+        refused.set()
+
+    client = await connect(endpoint, name="platform-kit-join", error_cb=refuse)
+    try:
+        inbox = client.new_inbox()
+        # Only the system's account hears an answer; others may not ask, or find nobody.
+        answered = await client.subscribe(inbox)
+        await client.publish(_SERVERS, reply=inbox)
+        first = asyncio.create_task(answered.next_msg(timeout=_ANSWER_S))
+        denied = asyncio.create_task(refused.wait())
+        await asyncio.wait((first, denied), return_when=asyncio.FIRST_COMPLETED, timeout=_ANSWER_S)
+        denied.cancel()
+        first.cancel()
+        with contextlib.suppress(asyncio.CancelledError, Error, TimeoutError):
+            if not ((await first).headers or {}).get("Status"):
+                raise PlatformKitError(
+                    f"{endpoint.credentials or endpoint.url} leads into the server's own account, "
+                    "where nobody asks a worker.",
+                    hint="Give the worker's credentials: of a platform's own, credentials/worker.nk in its "
+                    "data folder.",
+                )
+    finally:
+        await client.close()
+
+
 def become_worker(
     path: str,
     nats_url: str,
@@ -71,4 +111,5 @@ def become_worker(
     command, env = join_command(
         program, nats_url, credentials=credentials, concurrency=concurrency, instance=instance
     )
+    asyncio.run(check_server(Endpoint(nats_url, credentials)))
     os.execve(program.binary, command, env)

@@ -421,9 +421,28 @@ def test_one_joins_from_a_terminal_and_drains_on_sigterm(own: Platform) -> None:
         (["--nats", "nats://nats.example.com"], 2, "not encrypted"),
         (["--nats", "nats://127.0.0.1:1", "--creds", "no.creds"], 2, r"no\.creds cannot be read"),
         (["--nats", "nats://127.0.0.1:1", "--creds", "a", "--nkey", "b"], 2, "contradict"),
-        (["--nats", "nats://127.0.0.1:1"], 1, "cannot connect to nats://127"),
+        (["--nats", "nats://127.0.0.1:1"], 4, r"lets us in at nats://127\.0\.0\.1:1(.|\n)*check the address"),
     ],
 )
 def test_one_that_cannot_join_says_why(tmp_path: Path, options: list[str], code: int, seen: str) -> None:
     done = command(tmp_path, "worker", "echo-worker", *options)
     assert done.returncode == code and re.search(seen, done.stderr), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("role", "seen"), [("system", "where nobody asks a worker"), ("viewer", "refuses the worker's subjects")]
+)
+def test_one_that_nobody_could_reach_does_not_call_itself_ready(own: Platform, role: str, seen: str) -> None:
+    seed = Path(own.credentials_file()).with_name(f"{role}.nk")
+    with joining(own, "--nkey", str(seed)) as process:
+        said, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and seen in said and "msg=ready" not in said, said
+
+
+def test_the_workers_started_here_are_told_from_the_platforms_own(own: Platform) -> None:
+    with Platform.attach(own.nats_url, credentials=own.credentials_file()) as attached:
+        own.start_workers("echo-worker")
+        attached.start_workers("echo-worker")
+        (shown,) = [item for item in attached.status().services if "echo" in item.name]
+        mine = by_instance(attached)[shown.name]
+        assert shown.name != "echo-worker-1" and (mine.pid, mine.version) == (shown.pid, shown.version)
