@@ -109,6 +109,18 @@ def test_its_own_tests_pass_as_written(module: Path) -> None:
     assert Pipeline.read(module / "weigher.yaml").test().count == 3
 
 
+@pytest.mark.parametrize("workspace", ["", "off"])
+def test_tidying_looks_for_the_kit_nowhere_and_asks_for_it_in_no_file(module: Path, workspace: str) -> None:
+    # No network: what is looked for there is an error.
+    env = go_environment(SETTINGS.cache_dir) | {"GOPROXY": "off", "GOFLAGS": "", "GOWORK": workspace}
+    before = (module / "go.mod").read_text()
+    done = subprocess.run(
+        [Toolchain.find().go, "mod", "tidy"], cwd=module, env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert (module / "go.mod").read_text() == before
+
+
 def test_what_is_written_names_the_worker_and_nothing_of_the_model(module: Path) -> None:
     files = sorted(path.name for path in module.iterdir())
     expected = [".gitignore", "README.md", "go.mod", "go.work", "handler.go", "handler_test.go", "main.go"]
