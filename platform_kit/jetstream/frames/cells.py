@@ -110,7 +110,9 @@ def plain(value: Any, *, binary: bool = False) -> Any:
 
 
 def _moment(value: Any) -> str:
-    """ISO 8601; with a time zone, in UTC and with a Z."""
+    """ISO 8601, without zeros at the end of a fraction; with a time zone, in UTC and with a Z."""
+    zone = ""
     if isinstance(value, datetime.datetime) and value.tzinfo is not None:
-        return value.astimezone(datetime.UTC).replace(tzinfo=None).isoformat() + "Z"
-    return str(value.isoformat())
+        value, zone = value.astimezone(datetime.UTC).replace(tzinfo=None), "Z"
+    text = str(value.isoformat())
+    return (text.rstrip("0").rstrip(".") if "." in text else text) + zone

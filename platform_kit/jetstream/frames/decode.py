@@ -186,8 +186,9 @@ def _json_arrays(payloads: pa.Array) -> dict[str, pa.Array | None] | None:
         return None
     lines = pc.binary_join(pa.ListArray.from_arrays(pa.array([0, len(text)], pa.int32()), text), "\n")
     joined = lines.buffers()[2]
-    body = memoryview(joined)[: lines.offset + len(joined)]
-    if bytes(body).count(b"\n") != len(payloads) - 1 or b"\r" in bytes(body):
+    body = joined.to_pybytes()
+    # Arrow takes NaN and Inf for numbers, which JSON does not know.
+    if body.count(b"\n") != len(payloads) - 1 or any(sign in body for sign in (b"\r", b"NaN", b"Inf")):
         return None
     try:
         table = _read_json(joined)
@@ -201,8 +202,10 @@ def _json_arrays(payloads: pa.Array) -> dict[str, pa.Array | None] | None:
         return None
     arrays: dict[str, pa.Array | None] = {}
     for name in names:
-        array = table.column(name).combine_chunks()
-        arrays[name] = array if _certain(array) else None
+        column = table.column(name)
+        arrays[name] = None if pa.types.is_nested(column.type) else column.combine_chunks()
+        if arrays[name] is not None and not _certain(arrays[name]):
+            arrays[name] = None
     return arrays
 
 

@@ -132,7 +132,8 @@ class _Child:
         self.stdin: Any = self._popen.stdin
         self.stdout: Any = self._popen.stdout
         self._threads = ThreadPoolExecutor(4, thread_name_prefix="platform-kit-frames")
-        for pipe in (self.stdin, self.stdout):
+        own: list[Any] = [self.stdin, self.stdout]
+        for pipe in own:
             with contextlib.suppress(OSError, AttributeError):  # Linux only
                 fcntl.fcntl(pipe.fileno(), fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         self._listening = asyncio.ensure_future(self.call(self._listen))
