@@ -116,9 +116,8 @@ class Faulty:
     check: str
     seen: str
 
-    def report(self, folder: Path) -> WorkerReport:
-        folder.mkdir()
-        return check_worker(odd_worker(folder, self.fault), transport=self.transport, timeout_s=LIMIT_S)
+    def report(self, worker: Path) -> WorkerReport:
+        return check_worker(worker, transport=self.transport, timeout_s=LIMIT_S)
 
 
 FAULTS = [
@@ -139,12 +138,18 @@ class Reports:
     def of(self, faulty: Faulty) -> WorkerReport:
         if faulty not in self._made:
             batch = [item for item in self._chosen if item.transport == faulty.transport]
-            folders = [self._folder / f"{faulty.transport}-{number}" for number in range(len(batch))]
+            # All before the first is run: a file that a process just started still holds cannot be run.
+            workers = [self._write(item) for item in batch]
             with pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(AT_ONCE) as pool:
                 for part in ("subprocess", "command", "serve"):
                     patch.setattr(f"platform_kit.workers.check_{part}.DRAIN_S", DRAIN_S)
-                self._made |= zip(batch, pool.map(Faulty.report, batch, folders), strict=True)
+                self._made |= zip(batch, pool.map(Faulty.report, batch, workers), strict=True)
         return self._made[faulty]
+
+    def _write(self, faulty: Faulty) -> Path:
+        folder = self._folder / f"{faulty.transport} {faulty.fault}"
+        folder.mkdir()
+        return odd_worker(folder, faulty.fault)
 
 
 @pytest.fixture(scope="module")
