@@ -1,10 +1,12 @@
-"""The deck the benchmarks render: the sample deck again and again, every card with a name of its own."""
+"""The deck the benchmarks render: the sample deck again and again, every card with words of its own."""
 
 from __future__ import annotations
 
 import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from PIL import Image, ImageChops, ImageOps
 
 from platform_kit import Deck
 
@@ -49,16 +51,38 @@ def draw_art(platform: Platform, folder: Path) -> None:
         outcome.file.rename(folder / "art" / f"{outcome.id}.png")
 
 
-def rows(cards: int, *, art: bool = True, mark: str = "") -> list[dict[str, str]]:
-    """So many cards: each row of the sample deck in turn, with an id and a name of its own.
+def vary_art(folder: Path, cards: int) -> None:
+    """Make a picture of its own for each of so many cards, out of those of :func:`draw_art`."""
+    pictures = [Image.open(folder / "art" / f"{row['id']}.png").convert("RGB") for row in sample_rows()]
+    (folder / "new").mkdir()
+    for number in range(cards):
+        turn, picture = number // len(pictures), pictures[number % len(pictures)]
+        channels = picture.split()
+        picture = Image.merge("RGB", channels[turn % 3 :] + channels[: turn % 3])
+        if turn // 3 % 2:
+            picture = ImageOps.mirror(picture)
+        picture = ImageChops.offset(picture, turn // 6)
+        picture.save(folder / "new" / f"{number}.png", compress_level=1)
 
-    ``mark`` makes ids and names differ from those of other decks. Art is that of :func:`draw_art`.
+
+def rows(cards: int, *, art: bool = True, mark: str = "", new: bool = False) -> list[dict[str, str]]:
+    """So many cards: each row of the sample deck in turn, with an id, a name and a text of its own.
+
+    ``mark`` makes them differ from those of other decks. Art is that of :func:`draw_art`, which comes again
+    every 75 cards, or with ``new`` that of :func:`vary_art`.
     """
     sample, made = sample_rows(), []
     for number in range(cards):
         row = dict(sample[number % len(sample)])
-        picture = f"art/{row['id']}.png" if art else ""
-        row.update(id=f"{row['id']}-{mark}{number}", name=f"{row['name']} {mark}{number}", art=picture)
+        picture = (f"new/{number}.png" if new else f"art/{row['id']}.png") if art else ""
+        row.update(
+            id=f"{row['id']}-{mark}{number}",
+            name=f"{row['name']} {mark}{number}",
+            # Ahead of the rest, so that every line is another one.
+            text=f"{mark}{number}: {row['text']}",
+            flavor=f"{mark}{number}: {row['flavor']}" if row["flavor"] else "",
+            art=picture,
+        )
         made.append(row)
     return made
 

@@ -39,18 +39,30 @@ BENCHMARKS = Path(__file__).absolute().parents[1]
 
 
 def measure(cards: int, runs: int, *, pictures: Path | None = None) -> list[Figure]:
-    """Run both sides ``runs`` times, one after the other, on a deck of ``cards`` illustrated cards.
+    """Run both sides ``runs`` times on two decks of ``cards`` illustrated cards.
 
-    ``pictures`` is a folder for some cards of both sides, one beside the other.
+    In the first, pictures come again, as in a deck that is being worked on; in the second, each card has one
+    that neither side has seen. ``pictures`` is a folder for some cards of both sides, one beside the other.
     """
+    return [
+        *_compare(cards, runs, "peer", new=False, target=TARGET, pictures=pictures),
+        *_compare(cards, runs, "peer, every picture new", new=True, target=None, pictures=None),
+    ]
+
+
+def _compare(
+    cards: int, runs: int, name: str, *, new: bool, target: float | None, pictures: Path | None
+) -> list[Figure]:
     ours: list[Side] = []
     theirs: list[Side] = []
     likeness, sizes = 0.0, (0, 0)
     for run in range(runs):
         with work_folder() as folder:
-            rows = decks.rows(cards, mark=f"{run}.")
+            rows = decks.rows(cards, mark=f"{run}.", new=new)
             with Platform() as platform:
                 decks.draw_art(platform, folder)
+            if new:
+                decks.vary_art(folder, cards)
             warm = decks.rows(len(decks.sample_rows()), mark="warm.")
             (folder / "warm.json").write_text(json.dumps(warm), encoding="utf-8")
             with Platform() as platform:
@@ -61,25 +73,29 @@ def measure(cards: int, runs: int, *, pictures: Path | None = None) -> list[Figu
             likeness = difference(folder, rows[: len(decks.sample_rows())])
             if pictures is not None:
                 side_by_side(folder, rows[: len(decks.sample_rows())], pictures)
-            say(f"peer {run + 1}/{runs}: ours {ours[-1]}, FastStream and Pillow {theirs[-1]}")
+            say(f"{name} {run + 1}/{runs}: ours {ours[-1]}, FastStream and Pillow {theirs[-1]}")
     ratios = [its.seconds / our.seconds for our, its in zip(ours, theirs, strict=True)]
     return [
-        Figure("peer: this platform, cards/s", median([cards / one.seconds for one in ours]), "1/s"),
+        Figure(f"{name}: this platform, cards/s", median([cards / one.seconds for one in ours]), "1/s"),
         Figure(
-            f"peer: FastStream and Pillow, {cores()} processes, cards/s",
+            f"{name}: FastStream and Pillow, {cores()} processes, cards/s",
             median([cards / one.seconds for one in theirs]),
             "1/s",
         ),
-        Figure("peer: how many times as fast", median(ratios), "", at_least=TARGET),
+        Figure(f"{name}: how many times as fast", median(ratios), "", at_least=target),
         Figure(
-            "peer: our CPU a card, all processes", median([one.cpu_s for one in ours]) / cards * 1000, "ms"
+            f"{name}: our CPU a card, all processes",
+            median([one.cpu_s for one in ours]) / cards * 1000,
+            "ms",
         ),
         Figure(
-            "peer: its CPU a card, all processes", median([one.cpu_s for one in theirs]) / cards * 1000, "ms"
+            f"{name}: its CPU a card, all processes",
+            median([one.cpu_s for one in theirs]) / cards * 1000,
+            "ms",
         ),
-        Figure("peer: size of our files, mean", sizes[0] / cards / 1000, "kB"),
-        Figure("peer: size of its files, mean", sizes[1] / cards / 1000, "kB"),
-        Figure("peer: mean difference of the pictures, of 255", likeness, ""),
+        Figure(f"{name}: size of our files, mean", sizes[0] / cards / 1000, "kB"),
+        Figure(f"{name}: size of its files, mean", sizes[1] / cards / 1000, "kB"),
+        Figure(f"{name}: mean difference of the pictures, of 255", likeness, ""),
     ]
 
 
