@@ -232,7 +232,7 @@ class Option:
             case "size":
                 return self._bounds(values.SIZE_FORMS)
             case "duration":
-                least = f", from {values.duration_text(self.least)} on" if self.least else ""
+                least = f", from {values.duration_text(self.least)} on" if self.least > 1 else ""
                 return values.DURATION_FORMS + least
             case "time":
                 return values.TIME_FORMS
@@ -480,14 +480,14 @@ class OptionTable(Shown):
     # ------------------------------------------------------------------ in words
 
     def text(self) -> str:
-        """The table as text."""
-        return self._table().text()
+        """The table as text; long cells are cut."""
+        return self._table(max_width=40).text()
 
     def html(self) -> str:
         """The table as HTML."""
-        return self._table().html()
+        return self._table(max_width=240).html()
 
-    def _table(self) -> Table:
+    def _table(self, *, max_width: int) -> Table:
         rows = [
             (
                 option.name,
@@ -503,7 +503,7 @@ class OptionTable(Shown):
             ["option", "takes", "default", "can change", "since", "what it does"],
             rows,
             caption=f"options of a {self.noun}; since: the first nats-server that has it",
-            max_width=120,
+            max_width=max_width,
         )
 
     def doc(self, indent: str) -> str:

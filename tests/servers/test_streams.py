@@ -321,6 +321,28 @@ def test_a_stream_that_is_there_with_other_options_is_left_and_the_differences_a
     assert "Delete it first: storage" in caught.value.hint
 
 
+def test_a_consumer_that_is_there_with_other_options_is_left_as_it_is(platform: Platform, name: str) -> None:
+    limits = {"max_ack_pending": 20, "inactive_threshold": "1h"}
+    stream = platform.create_stream(name, subjects=[f"{name}.>"], consumer_limits=limits)
+    consumer = stream.create_consumer("c", ack_wait="5s")
+    with pytest.raises(ExistsError) as caught:
+        stream.create_consumer("c", ack_wait="6s")
+    assert [str(item) for item in caught.value.differences] == ["ack_wait: 5s → 6s"]
+    assert "update" in caught.value.hint and consumer.config["ack_wait"] == timedelta(seconds=5)
+    consumer.delete()
+    with pytest.raises(StreamError, match="There is no consumer 'c'"):
+        consumer.update(ack_wait="6s")  # does not make it again
+    assert stream.consumers().empty
+
+
+def test_more_than_the_server_lists_at_once(platform: Platform, name: str) -> None:
+    stream = platform.create_stream(name, subjects=[f"{name}.>"])
+    names = [f"c{number}" for number in range(260)]
+    for consumer in names:
+        stream.create_consumer(consumer, mem_storage=True)
+    assert stream.consumers()["consumer"].tolist() == sorted(names)
+
+
 def test_an_update_says_what_it_changed_and_leaves_the_rest(platform: Platform, name: str) -> None:
     stream = platform.create_stream(name, subjects=[f"{name}.>"], max_age="1h", metadata={"a": "b"})
     changes = stream.update(max_age="2h", max_msgs=100)
