@@ -32,7 +32,7 @@ def _fine(config: Mapping[str, Any]) -> Iterator[str]:
 
 
 KEY_VALUE_OPTIONS = OptionTable(
-    "key-value",
+    "key-value bucket",
     (
         HISTORY,
         TTL,

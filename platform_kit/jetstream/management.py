@@ -52,10 +52,10 @@ class Refusals:
     def exists(self, there: Json, wanted: Json, verb: str) -> ExistsError:
         """The error for one that is there with other options."""
         differences = self.table.differences(self.options_of(there), self.options_of(wanted))
-        fixed = [item.option for item in differences if self.table.options[item.option].change == "never"]
+        fixed = [item.option for item in differences if not self.table.can_change(item)]
         hint = f"{verb} changes it." if verb else ""
         if fixed:
-            hint = f"Delete it first: {', '.join(fixed)} cannot be changed."
+            hint = f"Delete it first: {', '.join(fixed)} cannot be changed so."
         return ExistsError(
             f"There is {_a(self.noun)} {self.name} already, with other options (what it has → what was asked "
             "for); nothing was changed:",
@@ -131,6 +131,8 @@ async def change_stream(
     differences = table.differences(there, wanted)
     if not differences:
         return []
+    # In the words of the bucket first, where it is one.
+    called.table.check_change(called.table.differences(called.options_of(there), called.options_of(wanted)))
     table.check_change(differences)
     table.check_together({key: value for key, value in wanted.items() if key in table.options})
     try:
@@ -373,7 +375,8 @@ def check_name(name: object, noun: str) -> None:
         shown = shorten(clean(repr(name)), 80)
         raise OptionError(
             f"Not the name of a {noun}, nothing was sent", [f"{shown} {problem}"],
-            hint="Stream names are capitals with underscores here, such as CARD_RESULTS.",
+            hint="Streams are named in capitals with underscores here, such as CARD_RESULTS."
+            if noun == "stream" else "",
         )  # fmt: skip
 
 

@@ -370,6 +370,7 @@ class OptionTable(Shown):
         self, noun: str, options: Sequence[Option], conflicts: Conflicts, identity: Collection[str] = ()
     ) -> None:
         self.noun = noun
+        self.listed_by = noun.removesuffix(" bucket").replace(" ", "_").replace("-", "_") + "_options"
         self.options = {option.name: option for option in options}
         self.identity = frozenset(identity)
         self._conflicts = conflicts
@@ -418,20 +419,23 @@ class OptionTable(Shown):
         if problems := list(self._conflicts(config)):
             raise self.wrong(problems)
 
+    def can_change(self, difference: Difference) -> bool:
+        """Whether the server makes this change."""
+        change, old, new = self.options[difference.option].change, difference.old, difference.new
+        return bool(
+            change == "always"
+            or (change in ("only on", "later on") and new)
+            or (change == "only off" and not new)
+            or (change == "within limits and interest" and "workqueue" not in (old, new))
+            or (change == "push to push" and old and new)
+        )
+
     def check_change(self, differences: Iterable[Difference]) -> None:
         """Refuse changes the server does not make. Errors: ``OptionError`` that names each."""
         problems = []
         for difference in differences:
-            change = self.options[difference.option].change
-            old, new = difference.old, difference.new
-            allowed = (
-                change == "always"
-                or (change in ("only on", "later on") and new)
-                or (change == "only off" and not new)
-                or (change == "within limits and interest" and "workqueue" not in (old, new))
-                or (change == "push to push" and old and new)
-            )
-            if not allowed:
+            if not self.can_change(difference):
+                change = self.options[difference.option].change
                 why = CHANGE_WORDS[change] if change != "never" else "it is decided when it is created"
                 problems.append(f"{difference}: cannot be changed ({why})")
         if problems:
@@ -445,7 +449,7 @@ class OptionTable(Shown):
         noun = "option" if len(problems) == 1 else "options"
         return OptionError(
             f"Wrong {noun} of a {self.noun}, nothing was sent", problems,
-            hint=f"platform.{self.noun.replace(' ', '_').replace('-', '_')}_options() lists them all.",
+            hint=f"platform.{self.listed_by}() lists them all.",
         )  # fmt: skip
 
     def differences(self, old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Difference]:

@@ -319,6 +319,10 @@ def test_a_stream_that_is_there_with_other_options_is_left_and_the_differences_a
     with pytest.raises(ExistsError, match="max_age: 1h") as caught:
         platform.create_stream(name, subjects=[f"{name}.>"], max_msgs=5, storage="memory")
     assert "Delete it first: storage" in caught.value.hint
+    platform.stream(name).update(deny_delete=True)
+    with pytest.raises(ExistsError, match="deny_delete: yes → no") as caught:
+        platform.create_stream(name, subjects=[f"{name}.>"], max_age="1h", max_msgs=5)
+    assert "Delete it first: deny_delete" in caught.value.hint
 
 
 def test_a_consumer_that_is_there_with_other_options_is_left_as_it_is(platform: Platform, name: str) -> None:
@@ -519,6 +523,8 @@ def test_a_bucket_is_what_nats_py_makes_and_shows_keys_and_history(platform: Pla
     with pytest.raises(ExistsError, match="history: 3 → 4"):
         platform.create_key_value(name, history=4)
     assert bucket.update(history=4, ttl="1h").options == ("history", "ttl")
+    with pytest.raises(OptionError, match="in a key-value bucket that is there:\n  storage: file → memory"):
+        bucket.update(storage="memory")
     assert "3 keys" in repr(bucket) and "history" in bucket._repr_html_()
     with pytest.raises(OptionError):
         bucket.history("a..b")
