@@ -58,7 +58,6 @@ if TYPE_CHECKING:
     from nats.aio.client import Client
 
     from platform_kit.jetstream.frames.chunks import Chunks
-    from platform_kit.jetstream.frames.export import Export
     from platform_kit.jetstream.frames.replay import Replay
     from platform_kit.jetstream.frames.report import PublishReport
 
@@ -676,7 +675,7 @@ class Platform:
         wait: bool = True,
         progress: bool = True,
         stall_timeout_s: float | None = None,
-    ) -> pd.DataFrame | Job[pd.DataFrame]:
+    ) -> Any:
         """Read a stream, up to its last message now, as a table.
 
         The columns are sequence, subject, time (UTC), those of headers, then the payload's. One of the
@@ -773,8 +772,11 @@ class Platform:
         wait: bool = True,
         progress: bool = True,
         stall_timeout_s: float | None = None,
-    ) -> Export | Job[Export]:
+    ) -> Any:
         """Write a stream into a file, without holding it in memory: ``.parquet``, ``.arrow`` or ``.feather``.
+
+        Returns the :class:`~platform_kit.jetstream.frames.export.Export` with path, rows, bad and bytes; with
+        ``wait=False`` the job that writes it.
 
         The file is complete or not there. Where messages differ in their columns or types, the file has all
         columns, with types that hold all values (text, as JSON, where there is no other).

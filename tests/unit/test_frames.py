@@ -127,7 +127,7 @@ def test_a_missing_column_is_named_with_those_there_are() -> None:
     with pytest.raises(UsageError, match="2 columns 'id'"):
         Publication("cards.{id}", pd.DataFrame([[1, 2]], columns=["id", "id"]))
     with pytest.raises(UsageError, match="list is no DataFrame"):
-        Publication("cards.{id}", [{"id": 1}])  # type: ignore[arg-type]
+        Publication("cards.{id}", [{"id": 1}])
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,10 @@ def _json_cells(column: pd.Series, name: str, failed: dict[int, str]) -> pa.Arra
         return pc.fill_null(
             pc.binary_join_element_wise('"', _iso(array), '"', "", null_handling="emit_null"), "null"
         )
-    return pc.fill_null(pc.cast(array, pa.string()), "null")
+    text = pc.cast(array, pa.string())
+    if pa.types.is_floating(array.type):  # 1.0 stays a float for whoever reads it
+        text = pc.replace_substring_regex(text, r"^(-?[0-9]+)$", r"\1.0")
+    return pc.fill_null(text, "null")
 
 
 def _typed(column: pd.Series) -> pa.Array | None:

@@ -143,7 +143,7 @@ class _Parts:
 
 
 def table_of(frame: pd.DataFrame) -> pa.Table:
-    """A frame as an Arrow table; a column of objects that Arrow has no one type for becomes JSON text."""
+    """A frame as an Arrow table; objects without one type become text, as JSON where they are none."""
     import pyarrow as pa
 
     arrays = []
@@ -164,8 +164,8 @@ def table_of(frame: pd.DataFrame) -> pa.Table:
 
 
 def _as_json(value: object) -> str | None:
-    if value is None:
-        return None
+    if value is None or isinstance(value, str):
+        return value
     return json.dumps(value, ensure_ascii=False, default=str)
 
 

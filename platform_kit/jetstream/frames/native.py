@@ -68,8 +68,11 @@ class NativeEngine:
         settled: Callable[[int], None] = lambda _: None,
     ) -> AsyncIterator[pa.RecordBatch]:
         """Send batches (subject, payload, headers, at); each gives one of sequence, code, reason."""
+        first = await anext(batches, None)
+        if first is None:
+            return
         async with self._child("publish", request.line(), settled) as child:
-            feeding = asyncio.create_task(child.feed(batches), name="feeding platform-frames")
+            feeding = asyncio.create_task(child.feed(first, batches), name="feeding platform-frames")
             try:
                 reader = await child.opened()
                 while (batch := await child.call(_next, reader)) is not None:
@@ -180,19 +183,17 @@ class _Child:
             await self.ended()
             raise RunError("The process that moves the messages gave no answer.") from error
 
-    async def feed(self, batches: AsyncIterator[pa.RecordBatch]) -> None:
+    async def feed(self, first: pa.RecordBatch, batches: AsyncIterator[pa.RecordBatch]) -> None:
         """Write every batch to its input, as fast as it takes them."""
         import pyarrow as pa
 
-        writer: Any = None
         try:
+            writer = await self.call(pa.ipc.new_stream, self.stdin, first.schema)
+            await self.call(writer.write_batch, first)
             async for batch in batches:
-                if writer is None:
-                    writer = pa.ipc.new_stream(self.stdin, batch.schema)
                 await self.call(writer.write_batch, batch)
-            if writer is not None:
-                await self.call(writer.close)
-                await self.call(self.stdin.flush)
+            await self.call(writer.close)
+            await self.call(self.stdin.flush)
         except (OSError, ValueError):
             pass  # it has ended, and says why elsewhere
         except BaseException:
