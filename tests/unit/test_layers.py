@@ -139,6 +139,7 @@ HEAVY = {
     "ipywidgets",
     "jupyter_client",
     "matplotlib",
+    "msgspec",
     "nats",
     "numpy",
 } | {
@@ -146,6 +147,7 @@ HEAVY = {
     "pandas",
     "papermill",
     "psutil",
+    "pyarrow",
     "rich",
     "typer",
     "yaml",

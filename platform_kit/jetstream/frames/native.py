@@ -2,7 +2,8 @@
 pipes.
 
 It is the platform's own connection in another process: it gets the credentials' file by name in its
-environment, joins the process group the warden ends, and ends by itself when a pipe closes.
+environment, leads a process group of its own, which an interrupt of the cell does not reach, and ends by
+itself when a pipe closes, so that it outlives no kernel.
 """
 
 from __future__ import annotations
