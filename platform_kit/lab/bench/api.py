@@ -26,7 +26,7 @@ from platform_kit.pipelines.pipeline import Pipeline
 from platform_kit.platform import Platform
 
 STALL_S = 200.0
-LEAST_PAIRS = 16
+LEAST_PAIRS = 30
 MOST_PAIRS = 240
 PAIR_PRECISION = 0.05
 
@@ -58,6 +58,7 @@ class Bench:
         engine: str | Sequence[str] | None = None,
         rate_msgs_per_s: float | Sequence[float | None] | None = None,
         work_us: float | Sequence[float] | None = None,
+        slowdown: float | Sequence[float] | None = None,
         pipeline: Pipeline | Sequence[Pipeline] | None = None,
         repeats: int = 12,
         most_repeats: int | None = None,
@@ -66,6 +67,7 @@ class Bench:
         messages: int | None = None,
         warm_up_s: float = 0.1,
         seed: int = 1,
+        reference: bool = True,
         wait: bool = True,
         progress: bool = True,
     ) -> BenchResult:
@@ -88,10 +90,12 @@ class Bench:
         rate_msgs_per_s: Send at this rate, all publishers together, instead of as fast as answers come.
             Latencies then count from the time a message was to be sent, whether or not it could be.
         work_us: Microseconds the Python client is kept busy with each message.
+        slowdown: The share of its time the Python client is kept busy beside: 0.15 makes what took 100 ms
+            take 115, whatever the machine's speed. Shows how small a difference is found.
         pipeline: For the scenario "pipeline": any that reads one stream and writes another. It is measured on
             streams of the bench's own.
-        repeats, most_repeats, precision, duration_s, messages, warm_up_s, seed: See :class:`Options`;
-            ``most_repeats`` is five times ``repeats`` by default.
+        repeats, most_repeats, precision, duration_s, messages, warm_up_s, seed, reference: See
+            :class:`Options`; ``most_repeats`` is eight times ``repeats`` by default.
         wait: False returns at once; the result fills itself, see :class:`BenchResult`.
         progress: Whether a progress bar is drawn.
 
@@ -107,17 +111,19 @@ class Bench:
             "engine": engine,
             "rate_msgs_per_s": rate_msgs_per_s,
             "work_us": work_us,
+            "slowdown": slowdown,
             "pipeline": pipeline,
         }
         points = points_of(scenario, payload_bytes=payload_bytes, **given)
         options = Options(
             repeats=repeats,
-            most_repeats=most_repeats if most_repeats is not None else 5 * repeats,
+            most_repeats=most_repeats if most_repeats is not None else 8 * repeats,
             precision=precision,
             duration_s=duration_s,
             messages=messages,
             warm_up_s=warm_up_s,
             seed=seed,
+            reference=reference,
         )
         _check_payloads(platform, points)
         record = Record(points, options, fingerprint(platform))
@@ -192,6 +198,7 @@ class Bench:
             duration_s=duration_s,
             messages=messages,
             seed=seed,
+            reference=False,  # each side is the other's
         )
         _check_payloads(platform, points)
         record = Record(points, options, fingerprint(platform))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CONFIDENCE = 0.99
 LEAST = 0.05
 """The smallest difference that counts, as a share."""
+BETWEEN_RUNS = 0.03
+"""What is added to either side of the interval of a difference between two runs."""
 METRICS = {"rate": "rate_msgs_per_s", "p50": "p50_ms", "p90": "p90_ms", "p99": "p99_ms"}
 FASTER, SLOWER, SAME, UNDECIDED = "faster", "slower", "no difference", "undecided"
 
@@ -258,6 +260,8 @@ def _unpaired(
     normalised = min(map(len, relative)) == min(map(len, good)) and _spread(relative) < _spread(good)
     chosen = relative if normalised else good
     found = shift(chosen[0], chosen[1], confidence)
+    # Two runs of the same differ by more than the samples within either can tell.
+    found = replace(found, low=found.low - BETWEEN_RUNS, high=found.high + BETWEEN_RUNS)
     medians = [_median([one for one in samples if not one.error], metric) for samples in (before, after)]
     repeats = f"{len(chosen[0])} and {len(chosen[1])}"
     return _judged(str(point), metric, found, medians, repeats, confidence, least, normalised)

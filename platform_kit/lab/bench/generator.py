@@ -45,7 +45,6 @@ POINTS = 200
 """Of a time series."""
 MOST_IN_FLIGHT = 20_000
 PULL = 5000
-PROBE_BYTES, PROBE_WINDOW = 200, 64
 now = time.monotonic_ns
 _NUMBER = re.compile(rb'"bench_n":\s*"?(\d+)')
 _MOMENT = re.compile(rb'"bench_sent":\s*"?(\d+)')
@@ -128,6 +127,21 @@ def spin(nanoseconds: int) -> None:
     end = now() + nanoseconds
     while now() < end:
         pass
+
+
+class Slowdown:
+    """Work of one's own that takes a share of the time the rest takes, whatever the machine's speed."""
+
+    def __init__(self, share: float, begun: int) -> None:
+        self._share, self._begun, self._spent = share, begun, 0
+
+    def work(self) -> None:
+        """Do what is due by now."""
+        due = int((now() - self._begun - self._spent) * self._share) - self._spent
+        if due > 0:
+            before = now()
+            spin(due)
+            self._spent += now() - before
 
 
 class Pace:
@@ -304,6 +318,7 @@ async def ask(connection: Connection, spec: Spec, ready: Ready) -> Tally:
     tally.begun = await ready()
     pace = Pace(spec, tally.begun)
     paced = bool(pace.interval)
+    slowed = Slowdown(spec["slowdown"], tally.begun) if spec.get("slowdown") else None
     number = 0
     while number < total and not connection.closed.is_set():
         if open_ >= window:
@@ -328,6 +343,8 @@ async def ask(connection: Connection, spec: Spec, ready: Ready) -> Tally:
                 late(now() - moment)
         number += 1
         tally.sent = number
+        if slowed:
+            slowed.work()
         if open_ < window:
             await asyncio.sleep(0)
     await _until(done, lambda: tally.failed + len(took), connection, only_if=tally.sent == total)
@@ -369,6 +386,7 @@ async def one_by_one(connection: Connection, spec: Spec, ready: Ready) -> Tally:
     tally.begun = await ready()
     pace = Pace(spec, tally.begun)
     paced = bool(pace.interval)
+    slowed = Slowdown(spec["slowdown"], tally.begun) if spec.get("slowdown") else None
     for number in range(total):
         if paced and pace.due(number, 1) < 1:
             await pace.wait_for(number)
@@ -377,6 +395,8 @@ async def one_by_one(connection: Connection, spec: Spec, ready: Ready) -> Tally:
             tally.late.append(now() - moment)
         if work:
             spin(work)
+        if slowed:
+            slowed.work()
         tally.sent += 1
         try:
             await operation(first + number, moment)
@@ -548,52 +568,6 @@ async def stored(connection: Connection, spec: Spec, ready: Ready) -> Tally:
     return tally
 
 
-async def mirror(connection: Connection, spec: Spec, ready: Ready) -> Tally:
-    """The other end of :func:`probe`: gives back what comes over a socket of the file system."""
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            while True:
-                writer.write(await reader.readexactly(PROBE_BYTES))
-        except (asyncio.IncompleteReadError, ConnectionError):
-            writer.close()
-
-    server = await asyncio.start_unix_server(serve, spec["path"])
-    try:
-        await ready()
-        await ready()
-    finally:
-        server.close()
-        with contextlib.suppress(OSError):
-            os.unlink(spec["path"])
-    return Tally()
-
-
-async def probe(connection: Connection, spec: Spec, ready: Ready) -> Tally:
-    """How fast this machine is right now: messages to and fro between two processes, without any server.
-
-    The work is of the kind the scenarios are made of (Python, sockets, two cores), and always the same.
-    """
-    tally = Tally()
-    await ready()
-    reader, writer = await asyncio.open_unix_connection(spec["path"])
-    total, body = spec["messages"], bytes(PROBE_BYTES)
-    tally.begun = now()
-    for _ in range(min(PROBE_WINDOW, total)):
-        writer.write(body)
-    sent = min(PROBE_WINDOW, total)
-    while tally.arrived < total:
-        await reader.readexactly(PROBE_BYTES)
-        tally.arrived += 1
-        if sent < total:
-            writer.write(body)
-            sent += 1
-    tally.ended = now()
-    tally.sent = sent
-    writer.close()
-    return tally
-
-
 async def program(connection: Connection, spec: Spec, ready: Ready) -> Tally:
     """Another program, ended with this process: ``nats bench``."""
     await ready()
@@ -640,8 +614,6 @@ ROLES: dict[str, Callable[[Connection, Spec, Ready], Awaitable[Tally]]] = {
     "ordered": ordered,
     "program": program,
     "stored": stored,
-    "mirror": mirror,
-    "probe": probe,
 }
 
 
@@ -708,8 +680,7 @@ async def main() -> None:
     loop = asyncio.get_running_loop()
     lines = asyncio.StreamReader(limit=2**24)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(lines), sys.stdin)
-    connection = Connection()
-    opened: dict[str, Any] | None = None
+    connections: dict[str, Connection] = {}
     inbox: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
     ended = asyncio.Event()
 
@@ -729,18 +700,24 @@ async def main() -> None:
             await asyncio.sleep(left / 1e9)
         return max(start, now()) if start else now()
 
+    async def connected(settings: dict[str, Any] | None) -> Connection:
+        """The connection to this server; it stays open for the next measurement."""
+        if settings is None:
+            return Connection()
+        where = json.dumps(settings)
+        if where not in connections or connections[where].closed.is_set():
+            connection = Connection()
+            await connection.open(settings)
+            connections[where] = connection
+        connections[where].errors.clear()
+        return connections[where]
+
     async def serve() -> None:
-        nonlocal connection, opened
         while True:
             spec = await inbox.get()
             try:
                 settings = spec["connect"]
-                if settings is not None and (settings != opened or connection.closed.is_set()):
-                    await connection.close()
-                    connection = Connection()
-                    await connection.open(settings)
-                    opened = settings
-                connection.errors.clear()
+                connection = await connected(settings)
                 gc.collect()
                 tally = await ROLES[spec["role"]](connection, spec, ready)
                 if connection.closed.is_set() and settings is not None and not tally.error:
@@ -751,11 +728,14 @@ async def main() -> None:
             except Exception as error:
                 say({"error": f"{type(error).__name__}: {error}"})
 
+    gc.collect()
+    gc.freeze()  # what the imports made stays for ever: no need to look through it before each measurement
     reading, serving = asyncio.ensure_future(read()), asyncio.ensure_future(serve())
     await ended.wait()
     serving.cancel()
     await asyncio.wait({serving}, timeout=2.0)
-    await connection.close()
+    for connection in connections.values():
+        await connection.close()
     reading.cancel()
 
 

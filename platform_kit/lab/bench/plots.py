@@ -37,6 +37,7 @@ NUMBERS = {
     "replicas": "replicas",
     "asked_msgs_per_s": "messages a second asked for",
     "work_us": "µs of work with each message",
+    "slowdown": "slowed by",
 }
 MOST_LINES = 8
 LOG_FROM = 15

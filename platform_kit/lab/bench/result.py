@@ -40,6 +40,7 @@ SHOWN = {
     "replicas": "replicas",
     "asked_msgs_per_s": "asked/s",
     "work_us": "work µs",
+    "slowdown": "slowed by",
 }
 
 

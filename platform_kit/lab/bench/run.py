@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,11 +11,13 @@ from typing import Any
 from platform_kit.errors import UsageError
 from platform_kit.jobs import Meter
 from platform_kit.lab.bench.scenarios import Point
-from platform_kit.lab.bench.statistics import median_interval
+from platform_kit.lab.bench.statistics import median_interval, paired_shift
 from platform_kit.lab.bench.workbench import MOST_MESSAGES, Sample, Workbench
 from platform_kit.platform import Platform
 
 FIRST_MESSAGES = 300
+RELATIVE = 0.3
+"""The rate relative to the reference is measured until its interval is so much narrower than the median's."""
 FAILURES = 3
 """After so many failed samples a point is given up."""
 
@@ -32,15 +35,18 @@ class Options:
     messages: Of one sample, instead of as many as take ``duration_s``.
     warm_up_s: How long each point runs before it is measured.
     seed: Decides the order.
+    reference: Whether each sample is preceded by one of the reference, of the same length. It doubles the
+        time; without it a later result cannot be compared with this one where the machine is not steady.
     """
 
     repeats: int = 12
-    most_repeats: int = 60
+    most_repeats: int = 96
     precision: float = 0.1
     duration_s: float | None = None
     messages: int | None = None
     warm_up_s: float = 0.1
     seed: int = 1
+    reference: bool = True
 
     def __post_init__(self) -> None:
         for name, most in (("repeats", 10_000), ("most_repeats", 10_000), ("messages", MOST_MESSAGES)):
@@ -73,7 +79,16 @@ class Options:
     def steady(self, point: Point, samples: Sequence[Sample]) -> bool:
         """Whether what these samples say is precise enough."""
         values = [value for one in samples if (value := figure(point, one)) == value]
-        return len(values) > 5 and median_interval(values).half_width <= self.precision
+        if len(values) < 6 or median_interval(values).half_width > self.precision:
+            return False
+        if not self.reference or point.asked_msgs_per_s:
+            return True
+        # What a later result is compared by has to be known better than that.
+        relative = [math.log(one.rate / one.probe) for one in samples if one.rate > 0 and one.probe > 0]
+        if not relative:
+            return True
+        found = paired_shift(relative, 0.95)
+        return found.high - found.low <= 2 * self.precision * RELATIVE
 
 
 def figure(point: Point, sample: Sample) -> float:
@@ -126,7 +141,7 @@ async def measure(
     options, points = record.options, record.points
     places = list(range(len(points)))
     meter.update(total=options.repeats * len(points), text="starting load generators")
-    async with Workbench(platform, points) as bench:
+    async with Workbench(platform, points, reference=options.reference) as bench:
         for place in places:
             meter.update(text=f"warming up: {points[place]}")
             known = record.messages.get(0) if together else None
@@ -143,7 +158,8 @@ async def measure(
             order.shuffle(due)
             for place in due:
                 meter.update(text=str(points[place]))
-                sample = await bench.sample(place, record.messages[place])
+                length = options.seconds(points[place])
+                sample = await bench.sample(place, record.messages[place], reference_s=length)
                 record.samples.setdefault(place, []).append(sample)
                 meter.advance()
                 if sample.error:
@@ -169,7 +185,7 @@ async def _warm_up(bench: Workbench, record: Record, place: int, meter: Meter, k
         fixed = max(1, min(most, round(point.asked_msgs_per_s * wanted)))
     messages, warmed = fixed or min(most, FIRST_MESSAGES), 0.0
     for _ in range(12):
-        sample = await bench.sample(place, messages, probe=False)
+        sample = await bench.sample(place, messages)
         meter.update()
         if sample.error:
             record.samples[place].append(sample)

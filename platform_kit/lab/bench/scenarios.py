@@ -56,21 +56,29 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             "request_reply",
             "requests to responders in a queue group, `batch` of them on their way; counts replies",
-            {"batch": 1, "publishers": 1, "consumers": 1, "asked_msgs_per_s": None, "work_us": 0.0},
+            {
+                "batch": 1,
+                "publishers": 1,
+                "consumers": 1,
+                "asked_msgs_per_s": None,
+                "work_us": 0.0,
+                "slowdown": 0.0,
+            },
             ENGINES,
             "message",
         ),
         Scenario(
             "js_publish_awaited",
             "publish to a stream, each awaited before the next; counts acknowledgements",
-            {"publishers": 1, "asked_msgs_per_s": None, "work_us": 0.0} | STORED,
+            {"publishers": 1, "asked_msgs_per_s": None, "work_us": 0.0, "slowdown": 0.0} | STORED,
             ENGINES,
             "message",
         ),
         Scenario(
             "js_publish",
             "publish to a stream, `batch` unacknowledged ones on their way; counts acknowledgements",
-            {"batch": 500, "publishers": 1, "asked_msgs_per_s": None, "work_us": 0.0} | STORED,
+            {"batch": 500, "publishers": 1, "asked_msgs_per_s": None, "work_us": 0.0, "slowdown": 0.0}
+            | STORED,
             ENGINES,
             "message",
         ),
@@ -91,14 +99,14 @@ SCENARIOS: dict[str, Scenario] = {
         Scenario(
             "kv_put",
             "put keys into a bucket, each awaited; counts keys",
-            {"publishers": 1, "asked_msgs_per_s": None, "work_us": 0.0} | STORED,
+            {"publishers": 1, "asked_msgs_per_s": None, "work_us": 0.0, "slowdown": 0.0} | STORED,
             ENGINES,
             "message",
         ),
         Scenario(
             "kv_get",
             "get keys from a bucket, one after the other; counts keys",
-            {"consumers": 1, "asked_msgs_per_s": None, "work_us": 0.0} | STORED,
+            {"consumers": 1, "asked_msgs_per_s": None, "work_us": 0.0, "slowdown": 0.0} | STORED,
             ENGINES,
             "message",
         ),
@@ -124,6 +132,7 @@ PARAMETERS = (
     "replicas",
     "asked_msgs_per_s",
     "work_us",
+    "slowdown",
 )
 """What tells the points of a result apart, in the order of its columns."""
 _WHOLE = {"batch": (1, 100_000), "publishers": (1, 64), "consumers": (1, 64), "replicas": (1, 5)}
@@ -149,6 +158,7 @@ class Point:
     replicas: int | None = None
     asked_msgs_per_s: float | None = None
     work_us: float | None = None
+    slowdown: float | None = None
     pipeline: Pipeline | None = None
 
     @property
@@ -178,6 +188,8 @@ class Point:
             words.append(f"{self.asked_msgs_per_s:,.0f} msgs/s asked")
         if self.work_us:
             words.append(f"{self.work_us:g} µs of work")
+        if self.slowdown:
+            words.append(f"slowed by {self.slowdown:.0%}")
         return ", ".join(words)
 
 
@@ -267,11 +279,14 @@ def _checked(point: Point) -> Point:
     work = point.work_us
     if work is not None and not (_is_number(work) and 0 <= work <= 1_000_000):
         raise UsageError(f"work_us={work!r}.", hint="Give microseconds a message from 0 to a million.")
+    slowdown = point.slowdown
+    if slowdown is not None and not (_is_number(slowdown) and 0 <= slowdown <= 100):
+        raise UsageError(f"slowdown={slowdown!r}.", hint="Give a share from 0 on, such as 0.15.")
     if point.pipeline is not None and not isinstance(point.pipeline, Pipeline):
         raise UsageError(f"pipeline={point.pipeline!r}.", hint="Give a Pipeline: Pipeline.read(path).")
     if point.engine == "nats":
         _check_nats(point)
-        return replace(point, work_us=None)
+        return replace(point, work_us=None, slowdown=None)
     return point
 
 
@@ -281,8 +296,11 @@ def _check_nats(point: Point) -> None:
             "`nats bench` takes the time it throttles out of the latency, and so hides what waited.",
             hint='Measure at a rate with engine="python".',
         )
-    if point.work_us:
-        raise UsageError("work_us is work inside the Python client.", hint='Leave it out for engine="nats".')
+    if point.work_us or point.slowdown:
+        raise UsageError(
+            "work_us and slowdown are work inside the Python client.",
+            hint='Leave them out for engine="nats".',
+        )
     if point.scenario == "request_reply" and point.batch != 1:
         raise UsageError(
             f"batch={point.batch}: `nats bench` sends one request at a time.",

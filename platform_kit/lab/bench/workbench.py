@@ -25,6 +25,7 @@ from platform_kit.jetstream.streams import refused
 from platform_kit.lab.bench import nats_bench, wombat_streams
 from platform_kit.lab.bench.generators import Generators
 from platform_kit.lab.bench.latency import Histogram
+from platform_kit.lab.bench.reference import Reference
 from platform_kit.lab.bench.scenarios import Point
 from platform_kit.platform import Platform
 from platform_kit.servers.nats_cli import nats_cli_connection, nats_cli_environment
@@ -40,7 +41,6 @@ SAMPLE_LIMIT_S = 60.0
 QUIET_S = 0.02
 STILL_S = 10.0
 """A pipeline that moves nothing for so long has stopped."""
-PROBE_MESSAGES = 4000
 KEYS = 10_000
 """A bucket has no more keys than this."""
 OVERHEAD = 100
@@ -60,7 +60,7 @@ class Sample:
     arrived, failed, lost: What became of them; together they are ``sent``.
     duplicates: Arrivals beyond the first.
     seconds: From the first to the last.
-    probe: Messages a second of the reference, right before and after.
+    probe: Messages a second of the reference, right before.
     series: Nanoseconds since the beginning, each after ``step`` further messages.
     error: What went wrong, in words.
     """
@@ -109,9 +109,12 @@ class Workbench:
     ----------
     platform: Where.
     points: What will be measured; decides how many generators there are, and how much each may store.
+    reference: Whether the reference is measured with each sample.
     """
 
-    def __init__(self, platform: Platform, points: Sequence[Point]) -> None:
+    def __init__(self, platform: Platform, points: Sequence[Point], *, reference: bool) -> None:
+        self._with_reference = reference
+        self._reference: Reference | None = None
         self._platform = platform
         self._points = points
         self._token = secrets.token_hex(4)
@@ -135,6 +138,8 @@ class Workbench:
             self._client = await connect(self._platform.endpoint(), name="platform-kit-bench")
             await self._remove_left()
             await self._generators.__aenter__()
+            if self._with_reference:
+                self._reference = await Reference(self._folder, self._platform.settings).__aenter__()
         except BaseException:
             await self.close()
             raise
@@ -146,6 +151,8 @@ class Workbench:
     async def close(self) -> None:
         """Remove streams, pipelines, processes and files, as far as servers still answer."""
         try:
+            if self._reference is not None:
+                await self._reference.close()
             await self._generators.close()
             for name in sorted(self._deployed):
                 with contextlib.suppress(PlatformKitError):
@@ -170,14 +177,20 @@ class Workbench:
         fits = MOST_BYTES[point.storage] // (share * copies * (point.payload_bytes + OVERHEAD))
         return max(1, min(MOST_MESSAGES, fits))
 
-    async def sample(self, place: int, messages: int, *, probe: bool = True) -> Sample:
+    async def sample(self, place: int, messages: int, *, reference_s: float = 0.0) -> Sample:
         """Measure a point once; what goes wrong in the measurement is in the sample's ``error``.
+
+        Parameters
+        ----------
+        reference_s: How long the reference is measured right before, where there is one.
 
         Errors: ``StreamError`` when the server does not take a stream of the point at all.
         """
         point = self._points[place]
-        before = await self._probe() if probe else float("nan")
+        before = float("nan")
         try:
+            if self._reference is not None and reference_s:
+                before = await self._reference.rate(self._generators, point, reference_s)
             store = await self._store(place, point)
             if point.pipeline is not None:
                 found = await self._pipeline(place, point, store, messages)
@@ -199,24 +212,6 @@ class Workbench:
         except _transport_errors():
             return False
         return True
-
-    # ------------------------------------------------------------------------------ the reference
-
-    async def _probe(self) -> float:
-        """Messages a second of the reference, which no server takes part in."""
-        path = str(self._folder / "mirror")
-        answers = await self._generators.run(
-            [
-                {"role": "probe", "path": path, "messages": PROBE_MESSAGES, "connect": None},
-                {"role": "mirror", "path": path, "connect": None},
-            ],
-            limit_s=SAMPLE_LIMIT_S,
-            until=1,
-        )
-        found = answers[0]
-        if found.get("error") or not found.get("arrived"):
-            return float("nan")
-        return float(found["arrived"] / ((found["ended"] - found["begun"]) / 1e9))
 
     # ------------------------------------------------------------------------------ Python
 
@@ -324,6 +319,7 @@ class Workbench:
         return {
             "payload_bytes": point.payload_bytes,
             "work_ns": round((point.work_us or 0.0) * 1000),
+            "slowdown": point.slowdown or 0.0,
             "silence_s": 5.0 + 3.0 / rate if rate else 5.0,
         }
 
