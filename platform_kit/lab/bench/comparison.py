@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIDENCE = 0.99
-LEAST = 0.05
-"""The smallest difference that counts, as a share."""
+LEAST = 0.07
+"""The smallest difference that counts, as a share: half of what is to be found for certain."""
 BETWEEN_RUNS = 0.03
 """What is added to either side of the interval of a difference between two runs."""
 METRICS = {"rate": "rate_msgs_per_s", "p50": "p50_ms", "p90": "p90_ms", "p99": "p99_ms"}
@@ -227,7 +227,7 @@ def check_options(metric: str | None, confidence: float, least: float) -> None:
             f"confidence={confidence!r}.", hint="Give a share from 0.5 to below 1, such as 0.99."
         )
     if not (isinstance(least, (int, float)) and 0 <= least < 1):
-        raise UsageError(f"least={least!r}.", hint="Give a share from 0 to below 1, such as 0.05.")
+        raise UsageError(f"least={least!r}.", hint="Give a share from 0 to below 1, such as 0.07.")
 
 
 def chosen_metric(point: Point, metric: str | None) -> str:
@@ -291,7 +291,7 @@ def _judged(
             f"so few samples reach a confidence of {found.confidence:.0%} only",
         )
     words = SAME
-    # In logarithms a rise to 1 / 0.95 and a fall to 0.95 are as large.
+    # In logarithms a rise to 1 / 0.93 and a fall to 0.93 are as large.
     if (found.low > 0 or found.high < 0) and abs(found.estimate) >= -math.log1p(-least):
         words = FASTER if (found.estimate > 0) == (metric == "rate") else SLOWER
     return Verdict(what, metric, words, ratio, medians[0], medians[1], repeats, normalised)

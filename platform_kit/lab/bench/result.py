@@ -224,7 +224,8 @@ class BenchResult(pd.DataFrame):  # type: ignore[misc]
             name
             for name in PARAMETERS
             if name in self.columns
-            and (len(set(map(str, self[name]))) > 1 or name in ("scenario", "payload_bytes"))
+            and (self[name].astype(str).nunique() > 1 or name in ("scenario", "payload_bytes"))
+            and (name not in ("work_us", "slowdown") or self[name].fillna(0).astype(float).any())
         ]
         timed = bool(self["p50_ms"].notna().any())
         names = [SHOWN[name] for name in varied]

@@ -631,12 +631,14 @@ class Workbench:
                 num_replicas=1,
             )
         else:
-            # Twice what all readers ask for at once, so that the limit of unacknowledged ones limits nobody.
+            # What Wombat has in work at once; of readers twice what they ask for, so that it limits nobody.
             config = ConsumerConfig(
                 durable_name=f"d{store.consumers}",
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=30.0,
-                max_ack_pending=max(20_000, 2 * (point.batch or 1) * (point.consumers or 1)),
+                max_ack_pending=4000
+                if point.pipeline is not None
+                else max(20_000, 2 * (point.batch or 1) * (point.consumers or 1)),
             )
         await self._client.jetstream().add_consumer(store.name, config)
         return f"{'o' if config.name else 'd'}{store.consumers}"
