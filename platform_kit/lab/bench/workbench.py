@@ -21,7 +21,6 @@ import psutil
 from platform_kit import binaries
 from platform_kit.errors import PlatformKitError, RunError, StreamError
 from platform_kit.jetstream.connection import connect
-from platform_kit.jetstream.streams import refused
 from platform_kit.lab.bench import nats_bench, wombat_streams
 from platform_kit.lab.bench.generators import Generators
 from platform_kit.lab.bench.latency import Histogram
@@ -579,7 +578,10 @@ class Workbench:
         try:
             await self._client.jetstream().add_stream(config)
         except APIError as error:
-            raise refused(f"stream {config.name} of a measurement", error) from error
+            raise StreamError(
+                f"nats-server refused a stream for the measurement: {error.description or error}",
+                hint="Look at storage= and replicas=, and at platform.streams() for one that takes bench.>.",
+            ) from error
 
     async def _fill(self, point: Point, store: _Store, messages: int) -> None:
         """Have at least so many messages in the store, numbered from 0 on."""
