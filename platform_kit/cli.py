@@ -25,6 +25,8 @@ from platform_kit.errors import (
     SettingsError,
     UsageError,
 )
+from platform_kit.lab import bench as lab  # it imports pandas when it is used
+from platform_kit.lab.bench.scenarios import SCENARIOS
 from platform_kit.lab.notebook import execute_notebook
 from platform_kit.pipelines.pipeline import Pipeline
 from platform_kit.platform import Platform
@@ -344,6 +346,69 @@ def deploy(
         deployment = platform.deploy(config)
     print(f"{deployment.name}: deployed in {human_seconds(deployment.seconds)}")
     return 0
+
+
+# ------------------------------------------------------------------------------ measuring
+
+
+@app.command(name="bench")
+def bench_command(
+    scenario: Annotated[str, typer.Argument(help=f"One or several, with commas: {', '.join(SCENARIOS)}.")],
+    payload_bytes: Annotated[str, typer.Option(help="Sizes of a message, with commas.")] = "128",
+    batch: Annotated[str, typer.Option(help="Messages on their way at once, with commas.")] = "",
+    publishers: Annotated[str, typer.Option(help="Processes that send, with commas.")] = "",
+    consumers: Annotated[str, typer.Option(help="Processes that receive, with commas.")] = "",
+    storage: Annotated[str, typer.Option(help="file, memory or both, with a comma.")] = "",
+    engine: Annotated[str, typer.Option(help="python, nats or both.")] = "",
+    rate: Annotated[float | None, typer.Option(help="Messages a second; else as many as go.")] = None,
+    pipeline: Annotated[
+        list[Path] | None, typer.Option(help="Of the scenario pipeline; again for more.")
+    ] = None,
+    repeats: Annotated[int, typer.Option(help="Samples of each point, at least.")] = 12,
+    save: Annotated[Path | None, typer.Option(help="Write the result there, as .json.")] = None,
+    compare: Annotated[Path | None, typer.Option(help="A saved result to compare with.")] = None,
+    as_json: Json = False,
+) -> int:
+    """Measure throughput and latency; exit code 1 if something failed, or is slower than --compare."""
+    earlier = lab.BenchResult.load(compare) if compare is not None else None
+    given: dict[str, Any] = {
+        "batch": _numbers("--batch", batch),
+        "publishers": _numbers("--publishers", publishers),
+        "consumers": _numbers("--consumers", consumers),
+        "storage": storage.split(",") if storage else None,
+        "engine": (engine if engine == "both" else engine.split(",")) if engine else None,
+        "rate_msgs_per_s": rate,
+        "pipeline": [Pipeline.read(_existing(path, PIPELINE_FILES)) for path in pipeline]
+        if pipeline
+        else None,
+    }
+    sizes = _numbers("--payload-bytes", payload_bytes) or [128]
+    _ensure_binaries()
+    with _platform_here(workers=0) as platform:
+        result = lab.bench(
+            platform, scenario.split(","), payload_bytes=sizes, repeats=repeats, progress=not as_json, **given
+        )
+    if save is not None:
+        result.save(save)
+    comparison = result.compare(earlier) if earlier is not None else None
+    if as_json:
+        found = {"rows": json.loads(result.to_json(orient="records")), "fingerprint": result.fingerprint}
+        if comparison is not None:
+            found["comparison"] = json.loads(comparison.frame.to_json(orient="records"))
+        print(json.dumps(found))
+    else:
+        print(result)
+        if comparison is not None:
+            print(f"\n{comparison.text()}")
+    slower = comparison is not None and "slower" in comparison.words
+    return FAILED if slower or (result["error"] != "").any() else 0
+
+
+def _numbers(option: str, text: str) -> list[int] | None:
+    try:
+        return [int(word) for word in text.split(",")] if text else None
+    except ValueError as error:
+        raise UsageError(f"{option} {text!r}.", hint="Give whole numbers with commas: 128,1024.") from error
 
 
 # ------------------------------------------------------------------------------ workers

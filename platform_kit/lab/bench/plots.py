@@ -226,9 +226,10 @@ def plot_drift(result: BenchResult, *, title: str = "") -> Figure:
         )
         table.append((names[int(point)], len(one), round(share.min()), round(share.max())))
     reference = good.dropna(subset=["reference_msgs_per_s"])
-    share = 100 * reference["reference_msgs_per_s"] / reference["reference_msgs_per_s"].median()
-    panel.plot(reference["at"] - start, share, "-", color=GREY, linewidth=1, label="reference", zorder=0)
-    table.append(("reference", len(reference), round(share.min()), round(share.max())))
+    if len(reference):
+        share = 100 * reference["reference_msgs_per_s"] / reference["reference_msgs_per_s"].median()
+        panel.plot(reference["at"] - start, share, "-", color=GREY, linewidth=1, label="reference", zorder=0)
+        table.append(("reference", len(reference), round(share.min()), round(share.max())))
     panel.axhline(100, color="#c8c8c8", linewidth=0.8, zorder=0)
     panel.set_xlabel("seconds since the first sample")
     panel.set_ylabel("% of the point's median")
@@ -372,7 +373,7 @@ def _rate_axis(panel: Axes, values: Sequence[float]) -> None:
         panel.set_yscale("log")
         panel.set_ylabel("messages a second (log scale)")
         low, high = math.floor(math.log10(min(known))), math.ceil(math.log10(max(known)))
-        if high - low <= 2:
+        if high - low <= 3:
             panel.set_yticks([step * 10.0**power for power in range(low, high + 1) for step in (1, 2, 5)])
             panel.set_ylim(min(known) * 0.8, max(known) * 1.25)
     else:
