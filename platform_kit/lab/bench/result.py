@@ -12,7 +12,8 @@ import pandas as pd
 
 from platform_kit.errors import UsageError
 from platform_kit.jobs import Job, Progress
-from platform_kit.lab.bench import nats_bench
+from platform_kit.lab.bench import nats_bench, plots
+from platform_kit.lab.bench.baseline import load_record, save_record
 from platform_kit.lab.bench.comparison import CONFIDENCE, LEAST, Comparison, compare_records, ratio_of
 from platform_kit.lab.bench.latency import PERCENTILES, Histogram
 from platform_kit.lab.bench.run import Record, figure, percentile
@@ -183,21 +184,15 @@ class BenchResult(pd.DataFrame):  # type: ignore[misc]
 
         Errors: ``UsageError`` naming the kinds there are.
         """
-        from platform_kit.lab.bench import plots
-
         return plots.plot(self, kind, **options)
 
     def save(self, path: str | Path) -> Path:
         """Write it to a file of JSON, complete or not at all. Errors: ``UsageError`` if that cannot be."""
-        from platform_kit.lab.bench.baseline import save_record
-
         return save_record(self._found(), self._places(), Path(path))
 
     @classmethod
     def load(cls, path: str | Path) -> BenchResult:
         """Read what :meth:`save` wrote. Errors: ``UsageError`` for a file that is none."""
-        from platform_kit.lab.bench.baseline import load_record
-
         return cls.of(load_record(Path(path)))
 
     @classmethod
