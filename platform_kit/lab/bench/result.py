@@ -142,7 +142,7 @@ class BenchResult(pd.DataFrame):  # type: ignore[misc]
         """
         return ratio_of(self._found(), self._place(point), self._place(to), confidence)
 
-    def compare(  # type: ignore[override]
+    def compare(
         self,
         baseline: BenchResult | str | Path,
         *,
@@ -173,7 +173,7 @@ class BenchResult(pd.DataFrame):  # type: ignore[misc]
             least=least,
         )
 
-    def plot(self, kind: str = "rate", **options: Any) -> Figure:  # type: ignore[override]
+    def plot(self, kind: str = "rate", **options: Any) -> Figure:
         """A figure of this result.
 
         Parameters
