@@ -74,6 +74,7 @@ def _compare(platform: Platform, scenario: str, way: str, slowdown: float) -> di
             before = bench(platform, scenario, progress=False)
             path = before.save(Path(folder) / "baseline.json")
             after = bench(platform, scenario, slowdown=slowdown, progress=False)
+            assert before._record is not None and after._record is not None
             # What was put in is no parameter to be told apart by: it stands for an edit of the code.
             after._record.points[0] = before._record.points[0]
             found = after.compare(path)

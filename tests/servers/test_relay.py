@@ -8,30 +8,20 @@ import signal
 from pathlib import Path
 
 from nats.errors import Error as NatsError
-from nats.js.api import StreamConfig
 from support import wait_for
 
 from platform_kit import Platform
 from platform_kit.errors import PlatformKitError
-from platform_kit.jetstream.streams import ensure_consumer, ensure_streams, work_consumer
 from platform_kit.pipelines.pipeline import Pipeline
 
 RELAY = Path(__file__).parents[2] / ".config" / "pipelines" / "relay.yaml"
 COUNT = 4000
 
 
-async def make_streams(platform: Platform) -> None:
-    client = await platform.connect()
-    js = client.jetstream()
-    await ensure_streams(
-        js,
-        [
-            StreamConfig(name="RELAY_IN", subjects=["relay.in.>"]),
-            StreamConfig(name="RELAY_OUT", subjects=["relay.out.>"], duplicate_window=120),
-        ],
-    )
-    await ensure_consumer(js, "RELAY_IN", work_consumer("relay", max_ack_pending=1000))
-    await client.close()
+def make_streams(platform: Platform) -> None:
+    requests = platform.create_stream("RELAY_IN", subjects=["relay.in.>"])
+    requests.create_consumer("relay", ack_wait="3s", max_ack_pending=1000)
+    platform.create_stream("RELAY_OUT", subjects=["relay.out.>"], duplicate_window="2m")
 
 
 async def publish(platform: Platform) -> None:
@@ -74,7 +64,7 @@ def pid_of(platform: Platform, name: str) -> int:
 def test_every_message_is_relayed_once_although_both_servers_are_killed() -> None:
     assert Pipeline.read(RELAY).test().passed
     with Platform(workers=0) as platform:
-        asyncio.run(make_streams(platform))
+        make_streams(platform)
         asyncio.run(publish(platform))
         platform.deploy(RELAY, wait=False)
         wait_for(lambda: asyncio.run(stored(platform)) > 0, "the first messages")
