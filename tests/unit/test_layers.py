@@ -29,6 +29,7 @@ LAYERS = [
     "cards",
     "art",
     "backing",
+    "verbs",
     "platform",
     "background",
     "lab",

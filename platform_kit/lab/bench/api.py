@@ -180,7 +180,9 @@ class Bench:
         -------
         >>> sides = {"batch": 500}, {"batch": 1}
         >>> with Platform(workers=0) as platform:
-        ...     found = Bench().ab(platform, "js_publish", *sides, pairs=8, progress=False)
+        ...     found = Bench().ab(
+        ...         platform, "js_publish", *sides, pairs=8, most_pairs=8, duration_s=0.05, progress=False
+        ...     )
         >>> found.words
         ['slower']
         """

@@ -1,0 +1,1 @@
+"""What one asks of a platform, by subject; the facade joins them."""
