@@ -17,7 +17,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
+
+	"platform-kit/internal/rastertest"
 )
 
 func prepare(t testing.TB, data []byte, extension string, o Options) *Prepared {
@@ -42,7 +43,7 @@ func pixels(t testing.TB, file *File) image.Image {
 }
 
 func TestTheSameInputGivesTheSameBytes(t *testing.T) {
-	big := picture(t, 700, 500)
+	big := rastertest.PNG(t, 700, 500)
 	first := prepare(t, big, "png", usual)
 	second := prepare(t, big, "PNG", usual)
 	if first.Picture.Digest != second.Picture.Digest || first.Thumbnail.Digest != second.Thumbnail.Digest {
@@ -58,7 +59,7 @@ func TestTheSameInputGivesTheSameBytes(t *testing.T) {
 }
 
 func TestAPictureThatIsSmallEnoughKeepsItsPixels(t *testing.T) {
-	data := picture(t, 60, 40)
+	data := rastertest.PNG(t, 60, 40)
 	want, _ := png.Decode(bytes.NewReader(data))
 	made := prepare(t, data, "png", usual)
 	got := pixels(t, made.Picture)
@@ -71,8 +72,8 @@ func TestAPictureThatIsSmallEnoughKeepsItsPixels(t *testing.T) {
 }
 
 func TestNothingIsLeftInTheFileButThePicture(t *testing.T) {
-	data := picture(t, 6, 4)
-	said := append(bytes.Clone(data[:33]), chunked("tEXt", []byte("Comment\x00where I live"))...)
+	data := rastertest.PNG(t, 6, 4)
+	said := append(bytes.Clone(data[:33]), rastertest.Chunk("tEXt", []byte("Comment\x00where I live"))...)
 	made := prepare(t, append(said, data[33:]...), "png", usual)
 	var kinds []string
 	for rest := made.Picture.Data()[8:]; len(rest) > 0; {
@@ -89,48 +90,13 @@ func TestSizes(t *testing.T) {
 		{800, 400, 100, 100, 50}, {400, 800, 100, 50, 100}, {100, 100, 100, 100, 100}, {50, 20, 100, 50, 20},
 		{3000, 1, 100, 100, 1}, {1, 1, 100, 1, 1}, {333, 777, 256, 110, 256},
 	} {
-		made := prepare(t, picture(t, c.w, c.h), "png", Options{LongestSide: c.side, ThumbnailSide: 16})
+		made := prepare(t, rastertest.PNG(t, c.w, c.h), "png", Options{LongestSide: c.side, ThumbnailSide: 16})
 		if made.Picture.Width != c.tw || made.Picture.Height != c.th {
 			t.Errorf("%d x %d within %d: %d x %d", c.w, c.h, c.side, made.Picture.Width, made.Picture.Height)
 		}
 		pixels(t, made.Picture)
 		pixels(t, made.Thumbnail)
 	}
-}
-
-func TestScalingKeepsFlatColoursAndEdges(t *testing.T) {
-	for _, fill := range []color.NRGBA{{255, 255, 255, 255}, {0, 0, 0, 255}, {200, 30, 90, 255}, {255, 0, 0, 128}, {9, 9, 9, 1}} {
-		img := image.NewNRGBA(image.Rect(0, 0, 301, 211))
-		for i := 0; i < len(img.Pix); i += 4 {
-			img.Pix[i], img.Pix[i+1], img.Pix[i+2], img.Pix[i+3] = fill.R, fill.G, fill.B, fill.A
-		}
-		for _, size := range []image.Point{{100, 70}, {7, 5}, {1, 1}, {300, 210}} {
-			out := scaled(img, size.X, size.Y)
-			for i := 0; i < len(out.Pix); i += 4 {
-				got := color.NRGBA{out.Pix[i], out.Pix[i+1], out.Pix[i+2], out.Pix[i+3]}
-				if near := func(a, b uint8) bool { return max(a, b)-min(a, b) <= 1 }; fill.A > 1 &&
-					!(near(got.R, fill.R) && near(got.G, fill.G) && near(got.B, fill.B)) || got.A != fill.A {
-					t.Fatalf("%v in %v became %v", fill, size, got)
-				}
-			}
-		}
-	}
-}
-
-// exif returns a JPEG's APP1 segment with this orientation.
-func exif(orientation uint16, order binary.AppendByteOrder) []byte {
-	mark := "II*\x00"
-	if order == binary.AppendByteOrder(binary.BigEndian) {
-		mark = "MM\x00*"
-	}
-	body := order.AppendUint32([]byte("Exif\x00\x00"+mark), 8)
-	body = order.AppendUint16(body, 1)
-	body = order.AppendUint16(body, 0x0112)
-	body = order.AppendUint16(body, 3)
-	body = order.AppendUint32(body, 1)
-	body = order.AppendUint16(body, orientation)
-	body = append(body, 0, 0, 0, 0, 0, 0)
-	return append([]byte{0xff, 0xe1, 0, byte(len(body) + 2)}, body...)
 }
 
 func TestPhotosStandUpright(t *testing.T) {
@@ -149,7 +115,7 @@ func TestPhotosStandUpright(t *testing.T) {
 		1: "left", 2: "right", 3: "right", 4: "left", 5: "top", 6: "top", 7: "bottom", 8: "bottom", 9: "left", 0: "left",
 	} {
 		for _, order := range []binary.AppendByteOrder{binary.LittleEndian, binary.BigEndian} {
-			data := append(append(bytes.Clone(out.Bytes()[:2]), exif(orientation, order)...), out.Bytes()[2:]...)
+			data := append(append(bytes.Clone(out.Bytes()[:2]), rastertest.EXIF(orientation, order)...), out.Bytes()[2:]...)
 			made := prepare(t, data, "jpeg", usual)
 			got := pixels(t, made.Picture)
 			w, h := got.Bounds().Dx(), got.Bounds().Dy()
@@ -162,88 +128,6 @@ func TestPhotosStandUpright(t *testing.T) {
 			}
 		}
 	}
-	img2 := image.NewNRGBA(image.Rect(0, 0, 3, 2))
-	for i := range img2.Pix {
-		img2.Pix[i] = byte(i)
-	}
-	for turned, back := range map[int]int{2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6} {
-		if again := upright(upright(img2, turned), back); !bytes.Equal(again.Pix, img2.Pix) || again.Rect != img2.Rect {
-			t.Errorf("orientation %d and back is another picture", turned)
-		}
-	}
-}
-
-// iccProfile returns a profile of three primaries with one gamma.
-func iccProfile(space string, primaries [3][3]float64, gamma float64) []byte {
-	fixed := func(v float64) []byte { return binary.BigEndian.AppendUint32(nil, uint32(int32(v*65536))) }
-	head := make([]byte, 128)
-	copy(head[16:], space)
-	copy(head[36:], "acsp")
-	var tags, body []byte
-	add := func(name string, data []byte) {
-		tags = append(tags, name...)
-		tags = binary.BigEndian.AppendUint32(tags, uint32(128+4+7*12+len(body)))
-		tags = binary.BigEndian.AppendUint32(tags, uint32(len(data)))
-		body = append(body, data...)
-	}
-	trc := append(append([]byte("para\x00\x00\x00\x00"), 0, 0, 0, 0), fixed(gamma)...)
-	add("kTRC", trc)
-	for i, name := range []string{"r", "g", "b"} {
-		xyz := []byte("XYZ \x00\x00\x00\x00")
-		for _, v := range primaries[i] {
-			xyz = append(xyz, fixed(v)...)
-		}
-		add(name+"XYZ", xyz)
-		add(name+"TRC", trc)
-	}
-	return slices.Concat(head, binary.BigEndian.AppendUint32(nil, 7), tags, body)
-}
-
-var displayP3 = [3][3]float64{{0.5151, 0.2412, -0.0011}, {0.2919, 0.6922, 0.0419}, {0.1572, 0.0666, 0.7841}}
-var srgb = [3][3]float64{{0.4360, 0.2225, 0.0139}, {0.3851, 0.7169, 0.0971}, {0.1431, 0.0606, 0.7141}}
-
-func TestColoursOfAProfileBecomeSRGB(t *testing.T) {
-	p3 := parseProfile(iccProfile("RGB ", displayP3, 2.2))
-	if p3 == nil || p3.isSRGB() {
-		t.Fatal("Display P3 is taken for sRGB, or not read")
-	}
-	// Green of P3 lies outside of sRGB: red and blue fall to nothing.
-	if got := p3.convert(0, 255, 0); got != [3]uint8{0, 255, 0} {
-		t.Errorf("green became %v", got)
-	}
-	if got := p3.convert(128, 128, 128); max(got[0], got[1], got[2])-min(got[0], got[1], got[2]) > 2 || got[0] < 124 || got[0] > 132 {
-		t.Errorf("grey became %v", got)
-	}
-	same := parseProfile(iccProfile("RGB ", srgb, 2.2))
-	if same == nil {
-		t.Fatal("sRGB's own primaries are not read")
-	}
-	for _, c := range [][3]uint8{{255, 0, 0}, {0, 255, 0}, {0, 0, 255}, {255, 255, 255}} {
-		if got := same.convert(c[0], c[1], c[2]); max(got[0], c[0])-min(got[0], c[0]) > 3 || max(got[1], c[1])-min(got[1], c[1]) > 3 {
-			t.Errorf("%v became %v", c, got)
-		}
-	}
-	if grey := parseProfile(iccProfile("GRAY", srgb, 1.0)); grey == nil || grey.convert(128, 128, 128)[0] < 180 {
-		t.Error("linear grey is not made lighter")
-	}
-	for name, data := range map[string][]byte{
-		"none": nil, "short": make([]byte, 131), "ink": iccProfile("CMYK", srgb, 2.2),
-		"cut": iccProfile("RGB ", srgb, 2.2)[:300], "steep": iccProfile("RGB ", srgb, -900),
-	} {
-		if parseProfile(data) != nil {
-			t.Errorf("%s was taken", name)
-		}
-	}
-}
-
-func FuzzProfile(f *testing.F) {
-	f.Add(iccProfile("RGB ", displayP3, 2.2))
-	f.Add(iccProfile("GRAY", srgb, 1))
-	f.Fuzz(func(_ *testing.T, data []byte) {
-		if p := parseProfile(data); p != nil {
-			p.convert(1, 2, 3)
-		}
-	})
 }
 
 func TestEveryPictureOfTheSampleDeckIsTaken(t *testing.T) {
@@ -420,60 +304,13 @@ func TestAThumbnailThatLiesIsRefused(t *testing.T) {
 	}
 }
 
-// ---------------------------------------------------------------- memory
-
-func TestTheRoomIsNeverOverfull(t *testing.T) {
-	r := newRoom(10)
-	var mu sync.Mutex
-	var inside, most int64
-	var all sync.WaitGroup
-	for i := range 50 {
-		all.Go(func() {
-			need := int64(1 + i%7)
-			leave, err := r.enter(t.Context(), need)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			mu.Lock()
-			inside += need
-			most = max(most, inside)
-			mu.Unlock()
-			time.Sleep(time.Millisecond)
-			mu.Lock()
-			inside -= need
-			mu.Unlock()
-			leave()
-			leave() // once counts
-		})
-	}
-	all.Wait()
-	if most > 10 || r.left != 10 || len(r.waiting) != 0 {
-		t.Errorf("%d were inside at once, %d are left", most, r.left)
-	}
-}
-
-func TestWhoGivesUpWaitingTakesNothing(t *testing.T) {
-	r := newRoom(10)
-	leave, _ := r.enter(t.Context(), 1000) // more than there is: all of it
-	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-	defer cancel()
-	if _, err := r.enter(ctx, 1); !errors.Is(err, context.DeadlineExceeded) {
-		t.Fatal(err)
-	}
-	leave()
-	if r.left != 10 || len(r.waiting) != 0 {
-		t.Errorf("%d left, %d wait", r.left, len(r.waiting))
-	}
-}
-
 func BenchmarkPrepare(b *testing.B) {
 	files, _ := filepath.Glob("../../../notebooks/data/art/*.svg")
 	drawn, _ := os.ReadFile(files[0])
 	for name, c := range map[string]struct {
 		data      []byte
 		extension string
-	}{"svg": {drawn, "svg"}, "png": {picture(b, 2000, 1500), "png"}, "jpeg": {photo(b, 4000, 3000), "jpg"}} {
+	}{"svg": {drawn, "svg"}, "png": {rastertest.PNG(b, 2000, 1500), "png"}, "jpeg": {rastertest.JPEG(b, 4000, 3000), "jpg"}} {
 		b.Run(name, func(b *testing.B) {
 			studio := NewStudio()
 			for b.Loop() {

@@ -9,6 +9,8 @@ import (
 	"image"
 	"image/png"
 	"slices"
+
+	"platform-kit/raster"
 )
 
 const (
@@ -71,7 +73,7 @@ func arrange(items []Item, o PageOptions, height int) ([]Sprite, []image.Point, 
 	order := make([]int, len(items))
 	for i, item := range items {
 		if item.Width < 1 || item.Height < 1 || item.Width+2*o.Padding > o.Side || item.Height+2*o.Padding > height {
-			return nil, nil, refuse("%.80q has a thumbnail of %d x %d pixels, which no page of %d x %d holds",
+			return nil, nil, raster.Refuse("%.80q has a thumbnail of %d x %d pixels, which no page of %d x %d holds",
 				item.Path, item.Width, item.Height, o.Side, height)
 		}
 		order[i] = i
@@ -128,7 +130,7 @@ func pack(ctx context.Context, items []Item, o PageOptions, limit int,
 	get func(context.Context, string) ([]byte, error), put func(context.Context, *File) error,
 ) (*Manifest, *File, error) {
 	if len(items) > MaxSprites {
-		return nil, nil, refuse("%d pictures; an atlas has at most %d", len(items), MaxSprites)
+		return nil, nil, raster.Refuse("%d pictures; an atlas has at most %d", len(items), MaxSprites)
 	}
 	items = slices.Clone(items)
 	slices.SortFunc(items, func(a, b Item) int { return cmp.Compare(a.Path, b.Path) })
@@ -161,7 +163,7 @@ func pack(ctx context.Context, items []Item, o PageOptions, limit int,
 			return nil, nil, err
 		}
 		if len(data) > MaxFileBytes {
-			return nil, nil, refuse("a manifest of %d bytes; at most %d are allowed", len(data), MaxFileBytes)
+			return nil, nil, raster.Refuse("a manifest of %d bytes; at most %d are allowed", len(data), MaxFileBytes)
 		}
 		file := newFile(data, 0, 0)
 		return m, file, put(ctx, file)
@@ -184,13 +186,13 @@ func drawPage(ctx context.Context, page int, size image.Point, items []Item, spr
 		}
 		config, err := png.DecodeConfig(bytes.NewReader(data))
 		if err != nil || config.Width != s.W || config.Height != s.H {
-			return nil, refuse("the thumbnail of %.80q is not the %d x %d pixels it is said to be", s.Path, s.W, s.H)
+			return nil, raster.Refuse("the thumbnail of %.80q is not the %d x %d pixels it is said to be", s.Path, s.W, s.H)
 		}
 		img, err := png.Decode(bytes.NewReader(data))
 		if err != nil {
-			return nil, refuse("the thumbnail of %.80q cannot be read: %v", s.Path, err)
+			return nil, raster.Refuse("the thumbnail of %.80q cannot be read: %v", s.Path, err)
 		}
-		thumbnail := plain(img)
+		thumbnail := raster.Plain(img)
 		for y := range s.H {
 			copy(canvas.Pix[(s.Y+y)*canvas.Stride+4*s.X:][:4*s.W], thumbnail.Pix[y*thumbnail.Stride:])
 		}

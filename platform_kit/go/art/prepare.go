@@ -11,14 +11,12 @@ import (
 	"fmt"
 	"hash/crc32"
 	"image"
-	"image/jpeg"
 	"image/png"
-	"io"
 	"runtime/debug"
+	"strings"
 	"time"
 
-	"golang.org/x/image/webp"
-
+	"platform-kit/raster"
 	"platform-kit/render"
 )
 
@@ -29,9 +27,10 @@ const (
 	MaxThumbnail = 512
 	// MaxFileBytes leaves room for headers below the server's max_payload of 8 MiB.
 	MaxFileBytes = 15 << 19
-	// memory is what all pictures that are decoded at the same moment may need.
-	memory = 256 << 20
 )
+
+// Refused says why a picture cannot be used. Trying again will not help.
+type Refused = raster.Refused
 
 // Options say what is made of a picture. Sizes are of the longer side, in pixels; nothing is made larger than it is,
 // but for an SVG, which has no pixels of its own.
@@ -70,7 +69,7 @@ func newFile(data []byte, w, h int) *File {
 
 // Prepared is what was made of a picture.
 type Prepared struct {
-	Info      Info
+	Info      raster.Info
 	Picture   *File
 	Thumbnail *File
 	Opaque    bool
@@ -80,11 +79,27 @@ type Prepared struct {
 	Encode    time.Duration
 }
 
+// Inspect reads a picture's headers and refuses what must not be decoded, or is of another kind than its extension says.
+func Inspect(data []byte, extension string) (raster.Info, error) {
+	kind, err := raster.Sniff(data)
+	if err != nil {
+		return raster.Info{}, err
+	}
+	if extension = strings.ToLower(strings.TrimPrefix(extension, ".")); !raster.HasExtension(kind, extension) {
+		return raster.Info{}, raster.Refuse("the file's name ends in .%.20s, its content is %s; name it .%s",
+			extension, raster.Label(kind), raster.Extension(kind))
+	}
+	if kind == raster.SVG {
+		return inspectSVG(data)
+	}
+	return raster.Inspect(data)
+}
+
 // Studio prepares pictures, several at once as far as the memory goes. The zero value is not usable.
-type Studio struct{ room *room }
+type Studio struct{ room *raster.Room }
 
 // NewStudio returns a studio with a budget of memory of its own.
-func NewStudio() *Studio { return &Studio{newRoom(memory)} }
+func NewStudio() *Studio { return &Studio{raster.NewRoom(raster.Memory)} }
 
 // Prepare checks, decodes and makes a picture. The error is a [*Refused] if the picture is at fault.
 func (s *Studio) Prepare(ctx context.Context, data []byte, extension string, o Options) (*Prepared, error) {
@@ -112,7 +127,7 @@ func (s *Studio) Prepare(ctx context.Context, data []byte, extension string, o O
 			}
 			break
 		}
-		normal = scaled(normal, max(1, b.Dx()*3/4), max(1, b.Dy()*3/4))
+		normal = raster.Scaled(normal, max(1, b.Dx()*3/4), max(1, b.Dy()*3/4))
 		b = normal.Bounds()
 	}
 	if err := ctx.Err(); err != nil {
@@ -121,7 +136,7 @@ func (s *Studio) Prepare(ctx context.Context, data []byte, extension string, o O
 	p.Encode = time.Since(started)
 	started = time.Now()
 	w, h := fit(b.Dx(), b.Dy(), o.ThumbnailSide)
-	small := scaled(normal, w, h)
+	small := raster.Scaled(normal, w, h)
 	p.Scale += time.Since(started)
 	started = time.Now()
 	thumbnail, err := encode(small)
@@ -135,18 +150,18 @@ func (s *Studio) Prepare(ctx context.Context, data []byte, extension string, o O
 
 // normal decodes a picture and gives it its size, its colours and its right side up.
 func (s *Studio) normal(ctx context.Context, p *Prepared, data []byte, o Options) (*image.NRGBA, error) {
-	leave, err := s.room.enter(ctx, p.Info.cost)
+	leave, err := s.room.Enter(ctx, p.Info.Cost)
 	if err != nil {
 		return nil, err
 	}
 	defer leave()
 	started := time.Now()
-	if p.Info.Kind == SVG {
+	if p.Info.Kind == raster.SVG {
 		drawn, err := render.DrawSVG(ctx, data, o.LongestSide)
 		var reject *render.RejectError
 		switch {
 		case errors.As(err, &reject):
-			return nil, &Refused{reject.Reason}
+			return nil, &Refused{Reason: reject.Reason}
 		case err != nil:
 			return nil, err
 		}
@@ -154,9 +169,9 @@ func (s *Studio) normal(ctx context.Context, p *Prepared, data []byte, o Options
 			p.Warnings = append(p.Warnings, "its text is left out; a card sets it in the template's fonts")
 		}
 		p.Decode = time.Since(started)
-		return plain(drawn.Image), nil
+		return raster.Plain(drawn.Image), nil
 	}
-	img, err := decode(ctx, data, p.Info)
+	img, err := raster.Decode(ctx, data, p.Info)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +179,7 @@ func (s *Studio) normal(ctx context.Context, p *Prepared, data []byte, o Options
 	started = time.Now()
 	b := img.Bounds()
 	w, h := fit(b.Dx(), b.Dy(), o.LongestSide)
-	normal := upright(scaled(img, w, h), p.Info.Orientation)
+	normal := raster.Upright(raster.Scaled(img, w, h), p.Info.Orientation)
 	p.colours(normal)
 	p.Scale = time.Since(started)
 	return normal, nil
@@ -172,60 +187,27 @@ func (s *Studio) normal(ctx context.Context, p *Prepared, data []byte, o Options
 
 func (p *Prepared) colours(img *image.NRGBA) {
 	switch {
-	case p.Info.cmyk:
+	case p.Info.CMYK:
 		p.Warnings = append(p.Warnings, "CMYK, converted to sRGB without a profile: colours may look different")
-	case p.Info.profile == nil:
+	case p.Info.Profile == nil:
 	default:
-		colours := parseProfile(p.Info.profile)
+		colours := raster.ParseProfile(p.Info.Profile)
 		switch {
 		case colours == nil:
 			p.Warnings = append(p.Warnings, "its colour profile is of a kind that cannot be used; taken as sRGB")
-		case !colours.isSRGB():
-			colours.apply(img)
+		case !colours.IsSRGB():
+			colours.Apply(img)
 		}
 	}
 }
 
-// decode reads the pixels of a raster picture that was inspected.
-func decode(ctx context.Context, data []byte, info Info) (img image.Image, err error) {
-	defer func() { // a decoder that panics has met a file nobody should use
-		if value := recover(); value != nil {
-			img, err = nil, refuse("not a whole %s file: the decoder gave up (%v)", label(info.Kind), value)
-		}
-	}()
-	in := &untilDone{ctx, bytes.NewReader(data)}
-	switch info.Kind {
-	case PNG:
-		img, err = png.Decode(in)
-	case JPEG:
-		img, err = jpeg.Decode(in)
-	case WebP:
-		img, err = webp.Decode(in)
+// fit returns the size of a picture whose longer side is at most side.
+func fit(w, h, side int) (int, int) {
+	longer := max(w, h)
+	if longer <= side {
+		return w, h
 	}
-	if ctx.Err() != nil {
-		return nil, ctx.Err()
-	}
-	if err != nil {
-		return nil, refuse("not a whole %s file: %v", label(info.Kind), err)
-	}
-	if b := img.Bounds(); b.Dx() != info.Width || b.Dy() != info.Height {
-		return nil, refuse("a %s whose header says %d x %d and whose picture has %d x %d pixels",
-			label(info.Kind), info.Width, info.Height, b.Dx(), b.Dy())
-	}
-	return img, nil
-}
-
-// untilDone ends a decoder that works through a file made to take long.
-type untilDone struct {
-	ctx context.Context
-	in  io.Reader
-}
-
-func (r *untilDone) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.in.Read(p)
+	return max(1, (w*side+longer/2)/longer), max(1, (h*side+longer/2)/longer)
 }
 
 // encode writes a PNG that says it is sRGB and nothing of where it comes from.
@@ -248,4 +230,4 @@ func encode(img *image.NRGBA) ([]byte, error) {
 }
 
 // LimitMemory asks the garbage collector to keep the process near what pictures may need.
-func LimitMemory() { debug.SetMemoryLimit(memory + 64<<20) }
+func LimitMemory() { debug.SetMemoryLimit(raster.Memory + 64<<20) }

@@ -3,6 +3,8 @@ package art
 import (
 	"bytes"
 	"regexp"
+
+	"platform-kit/raster"
 )
 
 // outside finds what the drawing code would leave out in silence: style sheets and fonts from elsewhere.
@@ -13,21 +15,23 @@ var layered = regexp.MustCompile(`opacity|mask|filter`)
 
 const layerLimit = 40
 
-func (i *Info) svg(data []byte) error {
+// inspectSVG refuses what could not be drawn as it is meant, and says what drawing may take.
+func inspectSVG(data []byte) (raster.Info, error) {
+	info := raster.Info{Kind: raster.SVG, Orientation: 1}
 	head := data[:min(len(data), 4096)]
 	if bytes.Contains(bytes.ToLower(head), []byte("<html")) {
-		return refuse("the content is HTML; art is PNG, JPEG, WebP or plain SVG")
+		return info, raster.Refuse("the content is HTML; art is PNG, JPEG, WebP or plain SVG")
 	}
 	for _, found := range outside.FindAll(data, 20) {
 		if !bytes.Contains(bytes.ToLower(found), []byte("data:")) {
-			return refuse("%.60q refers to something outside of the file; embed it instead", found)
+			return info, raster.Refuse("%.60q refers to something outside of the file; embed it instead", found)
 		}
 	}
 	layers := 3 + min(layerLimit, len(layered.FindAllIndex(data, layerLimit)))
-	i.cost = int64(layers) * 4 * MaxSide * MaxSide / 2
+	info.Cost = int64(layers) * 4 * MaxSide * MaxSide / 2
 	if bytes.Contains(data, []byte("data:image")) {
-		i.cost += 96 << 20 // an embedded picture, decoded
+		info.Cost += 96 << 20 // an embedded picture, decoded
 	}
-	i.cost = min(i.cost+8*int64(len(data)), maxCost)
-	return nil
+	info.Cost = min(info.Cost+8*int64(len(data)), raster.MaxCost)
+	return info, nil
 }

@@ -12,13 +12,8 @@ import (
 	"platform-kit/render/internal/vg"
 )
 
-// Limits of art, shared by cards and the asset pipeline.
-const (
-	MaxArtBytes  = maxArtBytes
-	MaxArtPixels = maxArtPixels
-	// maxUnits bounds the declared size of an SVG: it is drawn at any size, but nobody means a million units.
-	maxUnits = 1_000_000
-)
+// maxUnits bounds the declared size of an SVG: it is drawn at any size, but nobody means a million units.
+const maxUnits = 1_000_000
 
 // Artwork is an SVG drawn on its own, outside of a card.
 type Artwork struct {

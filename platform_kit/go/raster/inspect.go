@@ -1,79 +1,37 @@
-package art
+package raster
 
 import (
 	"bytes"
 	"encoding/binary"
-	"fmt"
-	"strings"
-
-	"platform-kit/render"
-)
-
-// Kinds of art.
-const (
-	PNG  = "png"
-	JPEG = "jpeg"
-	WebP = "webp"
-	SVG  = "svg"
 )
 
 const (
-	// maxCost bounds the memory one picture may need while it is decoded.
-	maxCost = 192 << 20
+	// MaxPixels bounds the pixels of one picture.
+	MaxPixels = 40_000_000
+	// MaxCost bounds the memory one picture may need while it is decoded.
+	MaxCost = 192 << 20
 	// maxScans bounds the passes of a progressive JPEG: each of a few bytes makes the decoder walk the whole picture.
 	maxScans = 100
 	// maxProfile bounds a colour profile.
 	maxProfile = 1 << 20
 )
 
-// Refused says why a picture cannot be used. Trying again will not help.
-type Refused struct{ Reason string }
-
-func (e *Refused) Error() string { return e.Reason }
-
-func refuse(format string, args ...any) error { return &Refused{fmt.Sprintf(format, args...)} }
-
 // Info is what a picture's headers say, before any pixel is decoded.
 type Info struct {
 	Kind          string
-	Width, Height int // of a raster picture, as stored; 0 for SVG
-	Orientation   int // EXIF: 1 upright, up to 8
-	cost          int64
-	profile       []byte // an ICC profile
-	cmyk          bool
+	Width, Height int    // as stored, before the picture is turned upright; 0 for SVG
+	Orientation   int    // EXIF: 1 upright, up to 8
+	Cost          int64  // the memory that decoding takes
+	Profile       []byte // an ICC profile
+	CMYK          bool
 }
 
-// extensions of each kind; the first is the usual one.
-var extensions = map[string][]string{PNG: {"png"}, JPEG: {"jpg", "jpeg"}, WebP: {"webp"}, SVG: {"svg"}}
-
-// others are formats that are known and not taken.
-var others = []struct {
-	name  string
-	magic string
-	at    int
-}{
-	{"gzip, such as an .svgz", "\x1f\x8b", 0}, {"GIF", "GIF8", 0}, {"BMP", "BM", 0}, {"TIFF", "II*\x00", 0},
-	{"TIFF", "MM\x00*", 0}, {"AVIF", "ftypavif", 4}, {"HEIC", "ftyphei", 4}, {"HEIF", "ftypmif1", 4}, {"PDF", "%PDF", 0},
-	{"a ZIP archive", "PK\x03\x04", 0}, {"a Photoshop file", "8BPS", 0}, {"UTF-16 text", "\xff\xfe", 0},
-	{"UTF-16 text", "\xfe\xff", 0}, {"JPEG XL", "\xff\x0a", 0}, {"a program", "\x7fELF", 0},
-}
-
-// Inspect reads a picture's headers and refuses what must not be decoded: another kind than its extension says, more
-// pixels or memory than allowed, moving pictures, files that are not whole at first sight.
-func Inspect(data []byte, extension string) (Info, error) {
-	if len(data) == 0 {
-		return Info{}, refuse("the file is empty")
-	}
-	if len(data) > render.MaxArtBytes {
-		return Info{}, refuse("the file has %d bytes; at most %d are allowed", len(data), render.MaxArtBytes)
-	}
-	kind, err := sniff(data)
+// Inspect reads a raster picture's headers and refuses what must not be decoded: more pixels or memory than allowed,
+// moving pictures, files that are not whole at first sight.
+func Inspect(data []byte) (Info, error) {
+	kind, err := Sniff(data)
 	if err != nil {
 		return Info{}, err
-	}
-	if extension = strings.ToLower(strings.TrimPrefix(extension, ".")); !has(extensions[kind], extension) {
-		return Info{}, refuse("the file's name ends in .%.20s, its content is %s; name it .%s",
-			extension, label(kind), extensions[kind][0])
 	}
 	info := Info{Kind: kind, Orientation: 1}
 	switch kind {
@@ -83,66 +41,29 @@ func Inspect(data []byte, extension string) (Info, error) {
 		err = info.jpeg(data)
 	case WebP:
 		err = info.webp(data)
-	case SVG:
-		err = info.svg(data)
+	default:
+		err = Refuse("%s has no pixels of its own", Label(kind))
 	}
-	if err != nil || kind == SVG {
+	if err != nil {
 		return info, err
 	}
 	if info.Width < 1 || info.Height < 1 {
-		return info, refuse("a %s of %d x %d pixels", label(kind), info.Width, info.Height)
+		return info, Refuse("a %s of %d x %d pixels", Label(kind), info.Width, info.Height)
 	}
-	if info.Width > render.MaxArtPixels/info.Height {
-		return info, refuse("%d x %d pixels; at most %d million pixels are allowed",
-			info.Width, info.Height, render.MaxArtPixels/1_000_000)
+	if info.Width > MaxPixels/info.Height {
+		return info, Refuse("%d x %d pixels; at most %d million pixels are allowed",
+			info.Width, info.Height, MaxPixels/1_000_000)
 	}
-	if info.cost > maxCost {
-		return info, refuse("%d x %d pixels of this kind of %s take %d MB to decode; at most %d MB are allowed",
-			info.Width, info.Height, label(kind), info.cost>>20, maxCost>>20)
+	if info.Cost > MaxCost {
+		return info, Refuse("%d x %d pixels of this kind of %s take %d MB to decode; at most %d MB are allowed",
+			info.Width, info.Height, Label(kind), info.Cost>>20, MaxCost>>20)
 	}
 	return info, nil
 }
 
-func has(list []string, text string) bool {
-	for _, item := range list {
-		if item == text {
-			return true
-		}
-	}
-	return false
-}
-
-func label(kind string) string {
-	if kind == WebP {
-		return "WebP"
-	}
-	return strings.ToUpper(kind)
-}
-
-func sniff(data []byte) (string, error) {
-	switch {
-	case bytes.HasPrefix(data, []byte("\x89PNG\r\n\x1a\n")):
-		return PNG, nil
-	case bytes.HasPrefix(data, []byte("\xff\xd8\xff")):
-		return JPEG, nil
-	case len(data) >= 12 && string(data[:4]) == "RIFF" && string(data[8:12]) == "WEBP":
-		return WebP, nil
-	}
-	for _, other := range others {
-		if len(data) > other.at && bytes.HasPrefix(data[other.at:], []byte(other.magic)) {
-			return "", refuse("the content is %s; art is PNG, JPEG, WebP or plain SVG", other.name)
-		}
-	}
-	text := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")), " \t\r\n")
-	if bytes.HasPrefix(text, []byte("<")) {
-		return SVG, nil
-	}
-	return "", refuse("the content is neither PNG, JPEG, WebP nor SVG")
-}
-
 // png walks the chunks before the pixels.
 func (i *Info) png(data []byte) error {
-	torn := refuse("not a whole PNG file: it ends within its header")
+	torn := Refuse("not a whole PNG file: it ends within its header")
 	var depth, colour, interlaced byte
 	var transparent bool
 	for rest := data[8:]; ; {
@@ -157,23 +78,23 @@ func (i *Info) png(data []byte) error {
 		switch kind {
 		case "IHDR":
 			if len(body) != 13 {
-				return refuse("not a readable PNG file: its header has %d bytes", len(body))
+				return Refuse("not a readable PNG file: its header has %d bytes", len(body))
 			}
 			w, h := binary.BigEndian.Uint32(body), binary.BigEndian.Uint32(body[4:])
 			if w > 1<<30 || h > 1<<30 {
-				return refuse("%d x %d pixels; at most %d million pixels are allowed", w, h, render.MaxArtPixels/1_000_000)
+				return Refuse("%d x %d pixels; at most %d million pixels are allowed", w, h, MaxPixels/1_000_000)
 			}
 			i.Width, i.Height = int(w), int(h)
 			depth, colour, interlaced = body[8], body[9], body[12]
 		case "acTL":
-			return refuse("an animated PNG; save one picture of it")
+			return Refuse("an animated PNG; save one picture of it")
 		case "tRNS":
 			transparent = true
 		case "eXIf":
 			i.Orientation = orientation(body)
 		case "iCCP":
 			if _, packed, ok := bytes.Cut(body, []byte{0}); ok && len(packed) > 1 {
-				i.profile = inflate(packed[1:])
+				i.Profile = inflate(packed[1:])
 			}
 		case "IDAT", "IEND":
 			pixel := int64(4)
@@ -185,9 +106,9 @@ func (i *Info) png(data []byte) error {
 			case depth == 16:
 				pixel = 8
 			}
-			i.cost = pixel * int64(i.Width) * int64(i.Height)
+			i.Cost = pixel * int64(i.Width) * int64(i.Height)
 			if interlaced != 0 {
-				i.cost += i.cost / 2
+				i.Cost += i.Cost / 2
 			}
 			return nil
 		}
@@ -197,7 +118,7 @@ func (i *Info) png(data []byte) error {
 
 // jpeg walks the segments up to the first scan, then counts the scans.
 func (i *Info) jpeg(data []byte) error {
-	torn := refuse("not a whole JPEG file: it ends within its header")
+	torn := Refuse("not a whole JPEG file: it ends within its header")
 	profile := map[byte][]byte{}
 	for at := 2; ; {
 		for at < len(data) && data[at] == 0xff && at+1 < len(data) && data[at+1] == 0xff {
@@ -207,7 +128,7 @@ func (i *Info) jpeg(data []byte) error {
 			return torn
 		}
 		if data[at] != 0xff {
-			return refuse("not a readable JPEG file: a segment is missing")
+			return Refuse("not a readable JPEG file: a segment is missing")
 		}
 		marker, size := data[at+1], int(binary.BigEndian.Uint16(data[at+2:]))
 		if marker == 0xd9 {
@@ -227,13 +148,13 @@ func (i *Info) jpeg(data []byte) error {
 				return err
 			}
 		case marker >= 0xc3 && marker <= 0xcf && marker != 0xc4 && marker != 0xc8 && marker != 0xcc:
-			return refuse("a lossless, hierarchical or arithmetic JPEG, which few programs read; save it as a usual one")
+			return Refuse("a lossless, hierarchical or arithmetic JPEG, which few programs read; save it as a usual one")
 		case marker == 0xda:
-			for n := byte(1); n != 0 && profile[n] != nil && len(i.profile) <= maxProfile; n++ {
-				i.profile = append(i.profile, profile[n]...)
+			for n := byte(1); n != 0 && profile[n] != nil && len(i.Profile) <= maxProfile; n++ {
+				i.Profile = append(i.Profile, profile[n]...)
 			}
 			if n := bytes.Count(data[at:], []byte{0xff, 0xda}); n > maxScans {
-				return refuse("a JPEG of %d scans; at most %d are allowed", n, maxScans)
+				return Refuse("a JPEG of %d scans; at most %d are allowed", n, maxScans)
 			}
 			return nil
 		}
@@ -244,39 +165,39 @@ func (i *Info) jpeg(data []byte) error {
 // frame reads a JPEG's frame header.
 func (i *Info) frame(body []byte, progressive bool) error {
 	if i.Width != 0 {
-		return refuse("a JPEG of several frames")
+		return Refuse("a JPEG of several frames")
 	}
 	if len(body) < 6 || len(body) != 6+3*int(body[5]) || body[5] == 0 {
-		return refuse("not a readable JPEG file: its frame header is damaged")
+		return Refuse("not a readable JPEG file: its frame header is damaged")
 	}
 	i.Height, i.Width = int(binary.BigEndian.Uint16(body[1:])), int(binary.BigEndian.Uint16(body[3:]))
-	i.cmyk = body[5] == 4
+	i.CMYK = body[5] == 4
 	var largest, sum int64 = 1, 0
 	for n := range int(body[5]) {
 		factor := int64(body[7+3*n]>>4) * int64(body[7+3*n]&15)
 		largest, sum = max(largest, factor), sum+factor
 	}
 	pixels := int64(i.Width+16) * int64(i.Height+16)
-	i.cost = pixels * sum / largest
+	i.Cost = pixels * sum / largest
 	if progressive {
-		i.cost += 4 * i.cost // coefficients are kept until the last scan
+		i.Cost += 4 * i.Cost // coefficients are kept until the last scan
 	}
 	if body[5] == 4 {
-		i.cost += 4 * pixels
+		i.Cost += 4 * pixels
 	}
 	return nil
 }
 
 // webp walks the chunks. The decoder trusts each chunk's own idea of its size, so all must agree.
 func (i *Info) webp(data []byte) error {
-	torn := refuse("not a whole WebP file: it ends too early")
+	torn := Refuse("not a whole WebP file: it ends too early")
 	if size := int64(binary.LittleEndian.Uint32(data[4:])); size+8 > int64(len(data)) {
 		return torn
 	}
 	canvas, alpha := false, false
 	size := func(w, h int) error {
 		if canvas && (w != i.Width || h != i.Height) {
-			return refuse("a WebP of %d x %d pixels that holds a picture of %d x %d", i.Width, i.Height, w, h)
+			return Refuse("a WebP of %d x %d pixels that holds a picture of %d x %d", i.Width, i.Height, w, h)
 		}
 		i.Width, i.Height = w, h
 		return nil
@@ -291,36 +212,36 @@ func (i *Info) webp(data []byte) error {
 		switch kind {
 		case "VP8X":
 			if len(body) != 10 {
-				return refuse("not a readable WebP file: its header has %d bytes", len(body))
+				return Refuse("not a readable WebP file: its header has %d bytes", len(body))
 			}
 			if body[0]&2 != 0 {
-				return refuse("an animated WebP; save one picture of it")
+				return Refuse("an animated WebP; save one picture of it")
 			}
 			i.Width = 1 + (int(body[4]) | int(body[5])<<8 | int(body[6])<<16)
 			i.Height = 1 + (int(body[7]) | int(body[8])<<8 | int(body[9])<<16)
 			canvas = true
 		case "ANIM", "ANMF":
-			return refuse("an animated WebP; save one picture of it")
+			return Refuse("an animated WebP; save one picture of it")
 		case "ALPH":
 			alpha = true
 		case "ICCP":
-			i.profile = body
+			i.Profile = body
 		case "VP8 ":
 			if len(body) < 10 || string(body[3:6]) != "\x9d\x01\x2a" {
-				return refuse("not a readable WebP file: its frame header is damaged")
+				return Refuse("not a readable WebP file: its frame header is damaged")
 			}
 			err = size(int(binary.LittleEndian.Uint16(body[6:])&0x3fff), int(binary.LittleEndian.Uint16(body[8:])&0x3fff))
-			i.cost = int64(i.Width+16) * int64(i.Height+16) * 2
+			i.Cost = int64(i.Width+16) * int64(i.Height+16) * 2
 			if alpha {
-				i.cost += 5 * int64(i.Width) * int64(i.Height)
+				i.Cost += 5 * int64(i.Width) * int64(i.Height)
 			}
 		case "VP8L":
 			if len(body) < 5 || body[0] != 0x2f {
-				return refuse("not a readable WebP file: its frame header is damaged")
+				return Refuse("not a readable WebP file: its frame header is damaged")
 			}
 			bits := binary.LittleEndian.Uint32(body[1:])
 			err = size(1+int(bits&0x3fff), 1+int(bits>>14&0x3fff))
-			i.cost = 6 * int64(i.Width) * int64(i.Height)
+			i.Cost = 6 * int64(i.Width) * int64(i.Height)
 		case "EXIF":
 			i.Orientation = orientation(bytes.TrimPrefix(body, []byte("Exif\x00\x00")))
 		}
@@ -329,8 +250,8 @@ func (i *Info) webp(data []byte) error {
 		}
 		rest = rest[min(int64(len(rest)), 8+n+n&1):]
 	}
-	if i.cost == 0 {
-		return refuse("a WebP without a picture")
+	if i.Cost == 0 {
+		return Refuse("a WebP without a picture")
 	}
 	return nil
 }

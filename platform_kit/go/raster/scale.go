@@ -1,4 +1,4 @@
-package art
+package raster
 
 import (
 	"image"
@@ -60,11 +60,11 @@ func kernel(x float64) float64 {
 	return 0
 }
 
-// scaled returns img in w by h pixels.
-func scaled(img image.Image, w, h int) *image.NRGBA {
+// Scaled returns img in w by h pixels.
+func Scaled(img image.Image, w, h int) *image.NRGBA {
 	b := img.Bounds()
 	if b.Dx() == w && b.Dy() == h {
-		return plain(img)
+		return Plain(img)
 	}
 	read := reader(img)
 	across, down := spans(b.Dx(), w), spans(b.Dy(), h)
@@ -162,8 +162,8 @@ func reader(img image.Image) func(y int, dst []int32) {
 	}
 }
 
-// plain copies img as it is.
-func plain(img image.Image) *image.NRGBA {
+// Plain copies img as it is.
+func Plain(img image.Image) *image.NRGBA {
 	b := img.Bounds()
 	out := image.NewNRGBA(image.Rect(0, 0, b.Dx(), b.Dy()))
 	if src, ok := img.(*image.NRGBA); ok {
@@ -184,17 +184,8 @@ func plain(img image.Image) *image.NRGBA {
 	return out
 }
 
-// fit returns the size of a picture whose longer side is at most side.
-func fit(w, h, side int) (int, int) {
-	longer := max(w, h)
-	if longer <= side {
-		return w, h
-	}
-	return max(1, (w*side+longer/2)/longer), max(1, (h*side+longer/2)/longer)
-}
-
-// upright turns a picture as its EXIF orientation says.
-func upright(img *image.NRGBA, orientation int) *image.NRGBA {
+// Upright turns a picture as its EXIF orientation says.
+func Upright(img *image.NRGBA, orientation int) *image.NRGBA {
 	w, h := img.Rect.Dx(), img.Rect.Dy()
 	var at func(x, y int) (int, int) // from the result to the source
 	switch orientation {

@@ -1,4 +1,4 @@
-package art
+package raster
 
 import (
 	"bytes"
@@ -13,8 +13,8 @@ import (
 // Colour profiles of the usual kind: three primaries and a curve each, or a curve for grey. Others, such as those of
 // printing inks, are left out with a warning. The format: ICC.1:2022, https://www.color.org/specification/ICC.1-2022-05.pdf
 
-// profile turns a picture's colours into sRGB.
-type profile struct {
+// Profile turns a picture's colours into sRGB.
+type Profile struct {
 	curves [3][256]float64 // to linear light
 	matrix [9]float64      // to linear sRGB
 }
@@ -26,8 +26,8 @@ var fromD50 = [9]float64{
 	0.0719555, -0.2289768, 1.4053860,
 }
 
-// parseProfile reads an ICC profile; nil means that it cannot be used.
-func parseProfile(data []byte) *profile {
+// ParseProfile reads an ICC profile; nil means that it cannot be used.
+func ParseProfile(data []byte) *Profile {
 	if len(data) < 132 || string(data[36:40]) != "acsp" {
 		return nil
 	}
@@ -39,7 +39,7 @@ func parseProfile(data []byte) *profile {
 			tags[string(data[at:at+4])] = data[offset : offset+size]
 		}
 	}
-	p := &profile{}
+	p := &Profile{}
 	switch string(data[16:20]) {
 	case "GRAY":
 		if !curve(tags["kTRC"], &p.curves[0]) {
@@ -149,7 +149,7 @@ var toSRGB = func() (table [4096]uint8) {
 	return table
 }()
 
-func (p *profile) convert(r, g, b uint8) (out [3]uint8) {
+func (p *Profile) convert(r, g, b uint8) (out [3]uint8) {
 	in := [3]float64{p.curves[0][r], p.curves[1][g], p.curves[2][b]}
 	for c := range 3 {
 		m := p.matrix[3*c : 3*c+3]
@@ -159,8 +159,8 @@ func (p *profile) convert(r, g, b uint8) (out [3]uint8) {
 	return out
 }
 
-// isSRGB tells whether the profile changes nothing one could see, so that the pixels stay as they are.
-func (p *profile) isSRGB() bool {
+// IsSRGB tells whether the profile changes nothing one could see, so that the pixels stay as they are.
+func (p *Profile) IsSRGB() bool {
 	for _, r := range []uint8{0, 64, 128, 192, 255} {
 		for _, g := range []uint8{0, 64, 128, 192, 255} {
 			for _, b := range []uint8{0, 64, 128, 192, 255} {
@@ -176,7 +176,8 @@ func (p *profile) isSRGB() bool {
 	return true
 }
 
-func (p *profile) apply(img *image.NRGBA) {
+// Apply converts a picture.
+func (p *Profile) Apply(img *image.NRGBA) {
 	var last [3]uint8
 	var is [3]uint8
 	known := false

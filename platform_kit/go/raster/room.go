@@ -1,12 +1,15 @@
-package art
+package raster
 
 import (
 	"context"
 	"sync"
 )
 
-// room bounds the memory of what goes on at the same moment: who needs more than is left waits, in order.
-type room struct {
+// Memory is what all pictures that a process decodes at the same moment may need.
+const Memory = 256 << 20
+
+// Room bounds the memory of what goes on at the same moment: who needs more than is left waits, in order.
+type Room struct {
 	mu      sync.Mutex
 	left    int64
 	size    int64
@@ -18,10 +21,11 @@ type guest struct {
 	in   chan struct{}
 }
 
-func newRoom(size int64) *room { return &room{left: size, size: size} }
+// NewRoom returns a room of so many bytes.
+func NewRoom(size int64) *Room { return &Room{left: size, size: size} }
 
-// enter waits until need bytes are left, or ctx ends. Who needs more than there is gets it all.
-func (r *room) enter(ctx context.Context, need int64) (leave func(), err error) {
+// Enter waits until need bytes are left, or ctx ends. Who needs more than there is gets it all.
+func (r *Room) Enter(ctx context.Context, need int64) (leave func(), err error) {
 	g := &guest{need: min(max(need, 0), r.size), in: make(chan struct{})}
 	leave = sync.OnceFunc(func() {
 		r.mu.Lock()
@@ -52,10 +56,17 @@ func (r *room) enter(ctx context.Context, need int64) (leave func(), err error) 
 	return nil, ctx.Err()
 }
 
-func (r *room) admit() {
+func (r *Room) admit() {
 	for len(r.waiting) > 0 && r.waiting[0].need <= r.left {
 		r.left -= r.waiting[0].need
 		close(r.waiting[0].in)
 		r.waiting = r.waiting[1:]
 	}
+}
+
+// Left is how many bytes nobody uses now.
+func (r *Room) Left() int64 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left
 }

@@ -1,0 +1,55 @@
+package raster
+
+import (
+	"bytes"
+	"context"
+	"image"
+	"image/jpeg"
+	"image/png"
+	"io"
+
+	"golang.org/x/image/webp"
+)
+
+// Decode reads the pixels of a picture that was inspected. The error is a [*Refused] if the picture is at fault, and
+// otherwise that of ctx.
+func Decode(ctx context.Context, data []byte, info Info) (img image.Image, err error) {
+	defer func() { // a decoder that panics has met a file nobody should use
+		if value := recover(); value != nil {
+			img, err = nil, Refuse("not a whole %s file: the decoder gave up (%v)", Label(info.Kind), value)
+		}
+	}()
+	in := &untilDone{ctx, bytes.NewReader(data)}
+	switch info.Kind {
+	case PNG:
+		img, err = png.Decode(in)
+	case JPEG:
+		img, err = jpeg.Decode(in)
+	case WebP:
+		img, err = webp.Decode(in)
+	}
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	if err != nil {
+		return nil, Refuse("not a whole %s file: %v", Label(info.Kind), err)
+	}
+	if b := img.Bounds(); b.Dx() != info.Width || b.Dy() != info.Height {
+		return nil, Refuse("a %s whose header says %d x %d and whose picture has %d x %d pixels",
+			Label(info.Kind), info.Width, info.Height, b.Dx(), b.Dy())
+	}
+	return img, nil
+}
+
+// untilDone ends a decoder that works through a file made to take long.
+type untilDone struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r *untilDone) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.in.Read(p)
+}
