@@ -10,7 +10,7 @@ import unicodedata
 from pathlib import Path
 
 MAX_ART_BYTES = 8 * 1024 * 1024
-ART_SUFFIXES = (".svg", ".png", ".jpg", ".jpeg")
+ART_SUFFIXES = (".svg", ".png", ".jpg", ".jpeg", ".webp")
 _MAX_SUGGESTIONS = 50  # a list of a large folder for every row of a large deck would take minutes
 _ADDRESS = re.compile(r"(?:[a-z][a-z0-9+.-]+:|//|\\\\)", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:", re.IGNORECASE)

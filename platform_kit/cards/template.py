@@ -114,7 +114,7 @@ _LENGTH = re.compile(r"([+-]?\d+(?:\.\d+)?)\s*(px|mm)?")
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _FACES = ("regular", "bold", "italic", "bold_italic")
 _SHAPES = ("circle", "square", "diamond", "hexagon", "octagon", "shield", "drop", "none")
-_IMAGE_TYPES = {".svg": "svg", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg"}
+_IMAGE_TYPES = {".svg": "svg", ".png": "png", ".jpg": "jpeg", ".jpeg": "jpeg", ".webp": "webp"}
 _FONT_TYPES = (".ttf", ".otf")
 
 

@@ -238,7 +238,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 def folder(tmp_path: Path) -> Path:
     base = tmp_path / "deck"
     (base / "art").mkdir(parents=True)
-    for name in ("art/a.svg", "art/Ærø.PNG", "art/b.jpeg", "art/it’s here.svg", "a..b.svg"):
+    for name in ("art/a.svg", "art/Ærø.PNG", "art/b.jpeg", "art/c.webp", "art/it’s here.svg", "a..b.svg"):
         (base / name).write_bytes(SVG)
     (tmp_path / "secret.svg").write_bytes(SVG)
     (tmp_path / "deck-too").mkdir()
@@ -265,6 +265,7 @@ def folder(tmp_path: Path) -> Path:
         ("art/../art/a.svg", "art/a.svg"),
         ("art\\a.svg", "art/a.svg"),
         ("art/Ærø.PNG", "art/Ærø.PNG"),
+        ("art/c.webp", "art/c.webp"),
         ("art/it’s here.svg", "art/it’s here.svg"),
         ("a..b.svg", "a..b.svg"),
         ("in.svg", "art/a.svg"),

@@ -7,6 +7,7 @@ import (
 	"image/jpeg"
 	"image/png"
 	"io"
+	"math"
 
 	"golang.org/x/image/webp"
 )
@@ -26,7 +27,9 @@ func Decode(ctx context.Context, data []byte, info Info) (img image.Image, err e
 	case JPEG:
 		img, err = jpeg.Decode(in)
 	case WebP:
-		img, err = webp.Decode(in)
+		if img, err = webp.Decode(in); err == nil {
+			widen(img)
+		}
 	}
 	if ctx.Err() != nil {
 		return nil, ctx.Err()
@@ -52,4 +55,35 @@ func (r *untilDone) Read(p []byte) (int, error) {
 		return 0, err
 	}
 	return r.in.Read(p)
+}
+
+// studio leads from the range a lossy WebP's planes have, 16 to 235 for light and 16 to 240 for colour, to the whole
+// range that image.YCbCr means. The decoder leaves them as they are: black would be shown as dark grey.
+var studio = func() (tables struct{ light, colour [256]uint8 }) {
+	stretch := func(v float64) uint8 { return uint8(math.Round(min(max(v, 0), 255))) }
+	for v := range 256 {
+		tables.light[v] = stretch(float64(v-16) * 255 / 219)
+		tables.colour[v] = stretch(float64(float64(v-128)*255/224) + 128)
+	}
+	return tables
+}()
+
+func widen(img image.Image) {
+	var planes *image.YCbCr
+	switch img := img.(type) {
+	case *image.YCbCr:
+		planes = img
+	case *image.NYCbCrA:
+		planes = &img.YCbCr
+	default:
+		return
+	}
+	for i, v := range planes.Y {
+		planes.Y[i] = studio.light[v]
+	}
+	for _, plane := range [][]uint8{planes.Cb, planes.Cr} {
+		for i, v := range plane {
+			plane[i] = studio.colour[v]
+		}
+	}
 }

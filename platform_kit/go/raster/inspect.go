@@ -8,6 +8,8 @@ import (
 const (
 	// MaxPixels bounds the pixels of one picture.
 	MaxPixels = 40_000_000
+	// MaxSide bounds its longer side, to what a JPEG can have. Scaling keeps some rows in memory, as wide as they are.
+	MaxSide = 65_535
 	// MaxCost bounds the memory one picture may need while it is decoded.
 	MaxCost = 192 << 20
 	// maxScans bounds the passes of a progressive JPEG: each of a few bytes makes the decoder walk the whole picture.
@@ -53,6 +55,9 @@ func Inspect(data []byte) (Info, error) {
 	if info.Width > MaxPixels/info.Height {
 		return info, Refuse("%d x %d pixels; at most %d million pixels are allowed",
 			info.Width, info.Height, MaxPixels/1_000_000)
+	}
+	if longer := max(info.Width, info.Height); longer > MaxSide {
+		return info, Refuse("%d x %d pixels; at most %d a side are allowed", info.Width, info.Height, MaxSide)
 	}
 	if info.Cost > MaxCost {
 		return info, Refuse("%d x %d pixels of this kind of %s take %d MB to decode; at most %d MB are allowed",

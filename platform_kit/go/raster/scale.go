@@ -2,6 +2,7 @@ package raster
 
 import (
 	"image"
+	"image/color"
 	"image/draw"
 	"math"
 )
@@ -154,12 +155,26 @@ func reader(img image.Image) func(y int, dst []int32) {
 			}
 		}
 	}
+	at := func(x, y int) color.RGBA64 { return color.RGBA64Model.Convert(img.At(x, y)).(color.RGBA64) }
+	if fast, ok := img.(image.RGBA64Image); ok {
+		at = fast.RGBA64At
+	}
 	return func(y int, dst []int32) {
 		for x := range b.Dx() {
-			r, g, blue, a := img.At(b.Min.X+x, b.Min.Y+y).RGBA()
-			dst[4*x], dst[4*x+1], dst[4*x+2], dst[4*x+3] = int32(r), int32(g), int32(blue), int32(a)
+			c := at(b.Min.X+x, b.Min.Y+y)
+			dst[4*x], dst[4*x+1], dst[4*x+2], dst[4*x+3] = int32(c.R), int32(c.G), int32(c.B), int32(c.A)
 		}
 	}
+}
+
+// Part is the part of img within r, with the same pixels.
+func Part(img image.Image, r image.Rectangle) image.Image {
+	if whole, ok := img.(interface {
+		SubImage(r image.Rectangle) image.Image
+	}); ok && r != img.Bounds() {
+		return whole.SubImage(r)
+	}
+	return img
 }
 
 // Plain copies img as it is.
@@ -180,42 +195,6 @@ func Plain(img image.Image) *image.NRGBA {
 			sums[i] = int64(v) << weightBits
 		}
 		finish(out.Pix[y*out.Stride:], sums)
-	}
-	return out
-}
-
-// Upright turns a picture as its EXIF orientation says.
-func Upright(img *image.NRGBA, orientation int) *image.NRGBA {
-	w, h := img.Rect.Dx(), img.Rect.Dy()
-	var at func(x, y int) (int, int) // from the result to the source
-	switch orientation {
-	case 2:
-		at = func(x, y int) (int, int) { return w - 1 - x, y }
-	case 3:
-		at = func(x, y int) (int, int) { return w - 1 - x, h - 1 - y }
-	case 4:
-		at = func(x, y int) (int, int) { return x, h - 1 - y }
-	case 5:
-		at = func(x, y int) (int, int) { return y, x }
-	case 6:
-		at = func(x, y int) (int, int) { return y, h - 1 - x }
-	case 7:
-		at = func(x, y int) (int, int) { return w - 1 - y, h - 1 - x }
-	case 8:
-		at = func(x, y int) (int, int) { return w - 1 - y, x }
-	default:
-		return img
-	}
-	ow, oh := w, h
-	if orientation >= 5 {
-		ow, oh = h, w
-	}
-	out := image.NewNRGBA(image.Rect(0, 0, ow, oh))
-	for y := range oh {
-		for x := range ow {
-			sx, sy := at(x, y)
-			copy(out.Pix[y*out.Stride+4*x:][:4], img.Pix[sy*img.Stride+4*sx:])
-		}
 	}
 	return out
 }

@@ -1,27 +1,18 @@
 package render
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"image"
-	"image/jpeg"
-	"image/png"
+	"image/draw"
 	"math"
 
-	xdraw "golang.org/x/image/draw"
-
+	"platform-kit/raster"
 	"platform-kit/render/internal/name"
 	"platform-kit/render/internal/svg"
 	"platform-kit/render/internal/vg"
-)
-
-// Limits of art.
-const (
-	maxArtBytes  = 32 << 20
-	maxArtPixels = 40_000_000
 )
 
 // pictureKey names a picture: the file, and all that decides how it is drawn. The template counts because it has the
@@ -175,86 +166,101 @@ func (t *Template) picture(ctx context.Context, file func() ([]byte, error), dig
 	return &picture{Canvas: pic}, nil
 }
 
+// decode draws an image's file into w by h pixels.
 func (t *Template) decode(ctx context.Context, data []byte, kind string, w, h int, cover bool, pos [2]float64, ink vg.Color) (*vg.Canvas, error) {
-	if len(data) > maxArtBytes {
-		return nil, fmt.Errorf("a file of %d bytes; at most %d are allowed", len(data), maxArtBytes)
-	}
-	var config func([]byte) (image.Config, error)
-	var full func([]byte) (image.Image, error)
 	switch kind {
-	case "svg":
-		img, err := svg.Parse(data)
-		if err != nil {
-			return nil, err
-		}
-		pic, err := img.Draw(ctx, w, h, svg.Options{Cover: cover, X: pos[0], Y: pos[1], Color: ink, Fonts: t.svgFonts(ctx)})
-		var bad *svg.Error
-		if err != nil && !errors.As(err, &bad) {
-			return nil, fmt.Errorf("drawing an SVG: %w", err)
-		}
-		return pic, err
-	case "png":
-		config = func(b []byte) (image.Config, error) { return png.DecodeConfig(bytes.NewReader(b)) }
-		full = func(b []byte) (image.Image, error) { return png.Decode(bytes.NewReader(b)) }
-	case "jpeg":
-		config = func(b []byte) (image.Config, error) { return jpeg.DecodeConfig(bytes.NewReader(b)) }
-		full = func(b []byte) (image.Image, error) { return jpeg.Decode(bytes.NewReader(b)) }
-	default:
-		return nil, fmt.Errorf("art of type %q; svg, png and jpeg can be drawn", kind)
+	case raster.SVG:
+		return t.drawSVG(ctx, data, w, h, cover, pos, ink)
+	case raster.PNG, raster.JPEG, raster.WebP:
+		return t.readRaster(ctx, data, kind, w, h, cover, pos)
 	}
-	cfg, err := config(data)
+	return nil, raster.Refuse("art of type %q; svg, png, jpeg and webp can be drawn", kind)
+}
+
+func (t *Template) drawSVG(ctx context.Context, data []byte, w, h int, cover bool, pos [2]float64, ink vg.Color) (*vg.Canvas, error) {
+	if len(data) > raster.MaxBytes {
+		return nil, raster.Refuse("the file has %d bytes; at most %d are allowed", len(data), raster.MaxBytes)
+	}
+	img, err := svg.Parse(data)
 	if err != nil {
-		return nil, fmt.Errorf("not a readable %s file: %v", kind, err)
-	}
-	if cfg.Width < 1 || cfg.Height < 1 {
-		return nil, fmt.Errorf("a %s file without pixels", kind)
-	}
-	if cfg.Width > maxArtPixels/cfg.Height {
-		return nil, fmt.Errorf("%d x %d pixels; at most %d million pixels are allowed", cfg.Width, cfg.Height, maxArtPixels/1_000_000)
-	}
-	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
-	img, err := full(data)
+	pic, err := img.Draw(ctx, w, h, svg.Options{Cover: cover, X: pos[0], Y: pos[1], Color: ink, Fonts: t.svgFonts(ctx)})
+	var bad *svg.Error
+	if err != nil && !errors.As(err, &bad) {
+		return nil, fmt.Errorf("drawing an SVG: %w", err)
+	}
+	return pic, err
+}
+
+// readRaster weighs a picture, waits for the memory it needs, and gives it its size and its right side up.
+func (t *Template) readRaster(ctx context.Context, data []byte, kind string, w, h int, cover bool, pos [2]float64) (*vg.Canvas, error) {
+	is, err := raster.Sniff(data)
 	if err != nil {
-		return nil, fmt.Errorf("not a whole %s file: %v", kind, err)
+		return nil, err
 	}
-	b := img.Bounds()
+	if is != kind {
+		return nil, raster.Refuse("the file's name says %s, its content is %s; name it .%s",
+			raster.Label(kind), raster.Label(is), raster.Extension(is))
+	}
+	info, err := raster.Inspect(data)
+	if err != nil {
+		return nil, err
+	}
+	leave, err := t.kept.room.Enter(ctx, info.Cost)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	img, err := raster.Decode(ctx, data, info)
+	if err != nil {
+		return nil, err
+	}
 	pic := vg.NewCanvas(w, h)
-	iw, ih := float64(b.Dx()), float64(b.Dy())
-	k := math.Max(float64(w)/iw, float64(h)/ih)
-	if !cover {
-		k = math.Min(float64(w)/iw, float64(h)/ih)
-	}
-	var scaler xdraw.Scaler = xdraw.CatmullRom
-	if iw*k < 1 || ih*k < 1 {
-		scaler = xdraw.ApproxBiLinear
-	}
-	x := int(math.Round((float64(w) - iw*k) * pos[0]))
-	y := int(math.Round((float64(h) - ih*k) * pos[1]))
-	dst := image.Rect(x, y, x+max(1, int(math.Round(iw*k))), y+max(1, int(math.Round(ih*k))))
-	if cover { // scale only what is seen
-		vis := image.Rect(0, 0, w, h)
-		src := image.Rect(
-			b.Min.X+int(math.Floor(float64(-dst.Min.X)/k)), b.Min.Y+int(math.Floor(float64(-dst.Min.Y)/k)),
-			b.Min.X+int(math.Ceil(float64(vis.Max.X-dst.Min.X)/k)), b.Min.Y+int(math.Ceil(float64(vis.Max.Y-dst.Min.Y)/k))).Intersect(b)
-		if src.Empty() {
-			src = b
-		}
-		place(pic, vis, img, src, scaler)
-		return pic, nil
-	}
-	place(pic, dst, img, b, scaler)
+	iw, ih := info.Size()
+	dst, src := fit(iw, ih, w, h, cover, pos)
+	place(pic, dst, img, src, info.Orientation)
 	return pic, nil
 }
 
-// place draws a part of an image at its place, scaled only if it has to be: copying is ten times as fast.
-func place(pic *vg.Canvas, dst image.Rectangle, img image.Image, src image.Rectangle, scaler xdraw.Scaler) {
-	if dst.Size() == src.Size() {
-		xdraw.Draw(pic.Image(), dst, img, src.Min, xdraw.Src)
+// fit says which part of a picture of iw by ih pixels is seen in w by h, and where.
+func fit(iw, ih, w, h int, cover bool, pos [2]float64) (dst, src image.Rectangle) {
+	width, height := float64(iw), float64(ih)
+	k := math.Max(float64(w)/width, float64(h)/height)
+	if !cover {
+		k = math.Min(float64(w)/width, float64(h)/height)
+	}
+	src = image.Rect(0, 0, iw, ih)
+	x := int(math.Round((float64(w) - width*k) * pos[0]))
+	y := int(math.Round((float64(h) - height*k) * pos[1]))
+	dst = image.Rect(x, y, x+max(1, int(math.Round(width*k))), y+max(1, int(math.Round(height*k))))
+	if !cover {
+		return dst, src
+	}
+	seen := image.Rect(0, 0, w, h)
+	part := image.Rect(
+		int(math.Floor(float64(-dst.Min.X)/k)), int(math.Floor(float64(-dst.Min.Y)/k)),
+		int(math.Ceil(float64(w-dst.Min.X)/k)), int(math.Ceil(float64(h-dst.Min.Y)/k))).Intersect(src)
+	if part.Empty() {
+		part = src
+	}
+	return seen, part
+}
+
+// place draws the part src of a picture, as it is seen upright, at its place. Only that part is scaled, and only if it has
+// to be: copying is ten times as fast.
+func place(pic *vg.Canvas, dst image.Rectangle, img image.Image, src image.Rectangle, orientation int) {
+	src = raster.Stored(src, img.Bounds(), orientation)
+	if orientation == 1 && dst.Size() == src.Size() {
+		draw.Draw(pic.Image(), dst, img, src.Min, draw.Src)
 		return
 	}
-	scaler.Scale(pic.Image(), dst, img, src, xdraw.Src, nil)
+	w, h := dst.Dx(), dst.Dy()
+	if raster.Sideways(orientation) {
+		w, h = h, w
+	}
+	small := raster.Upright(raster.Scaled(raster.Part(img, src), w, h), orientation)
+	draw.Draw(pic.Image(), dst, small, image.Point{}, draw.Src)
 }
 
 // svgFonts sets text inside of SVG art in the template's first fonts.

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"platform-kit/raster"
 	"platform-kit/render/internal/cache"
 	"platform-kit/render/internal/name"
 	"platform-kit/render/internal/pngenc"
@@ -36,6 +37,7 @@ type kept struct {
 	masks    *cache.Cache[maskKey, *vg.Mask]    // coverage of glyphs at a size
 	seen     cache.Seen                         // names of pieces that came once
 	png      *pngenc.Encoder                    // compressed parts of files
+	room     *raster.Room                       // memory for pictures being decoded
 	spare    [33]sync.Pool                      // of *vg.Canvas, to be drawn on again, by the bits of their size
 }
 
@@ -49,6 +51,7 @@ func newKept() *kept {
 		outlines: cache.New[outlineKey, *vg.Path](outlinesLimit),
 		masks:    cache.New[maskKey, *vg.Mask](masksLimit),
 		png:      pngenc.New(bandsLimit),
+		room:     raster.NewRoom(raster.Memory),
 	}
 }
 

@@ -22,7 +22,7 @@ type Card struct {
 	Fields  map[string]any // the deck's columns: strings and JSON scalars
 	Derived map[string]any // what the pipeline worked out: "rarity" and "type" keys, "cost" symbols
 	Art     []byte         // the art's file, or nil for procedural art
-	ArtType string         // "svg", "png" or "jpeg"; what Art is
+	ArtType string         // "svg", "png", "jpeg" or "webp"; what Art is
 	// ArtDigest is the SHA-256 of Art in lower case hex, or "" to have it worked out. It has to be right: art with
 	// the same digest is taken to be the same.
 	ArtDigest string

@@ -61,7 +61,7 @@ func TestArtThatCannotBeHadIsSorted(t *testing.T) {
 	}{
 		"not there": {assets.ErrNotFound, true, "not in the bucket"},
 		"no bucket": {assets.ErrUnavailable, false, "cannot be read now"},
-		"no PNG":    {nil, true, "not a readable png"},
+		"no PNG":    {nil, true, "neither PNG, JPEG, WebP nor SVG"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			handle := handlerOver(func(_ context.Context, digest string) ([]byte, error) {

@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"platform-kit/assets"
+	"platform-kit/raster"
 )
 
 // request is one card to draw, as the pipeline sends it.
@@ -40,8 +42,8 @@ func decodeRequest(data []byte) (req request, column string, err error) {
 	case req.Art == "" && req.ArtType == "":
 	case !assets.IsDigest(req.Art):
 		return request{}, "art", fmt.Errorf("the art %q is not named by a SHA-256 in lower case", clip(req.Art))
-	case req.ArtType != "svg" && req.ArtType != "png" && req.ArtType != "jpeg":
-		return request{}, "art", fmt.Errorf("art of type %q cannot be drawn; svg, png and jpeg can", clip(req.ArtType))
+	case !slices.Contains([]string{raster.SVG, raster.PNG, raster.JPEG, raster.WebP}, req.ArtType):
+		return request{}, "art", fmt.Errorf("art of type %q cannot be drawn; svg, png, jpeg and webp can", clip(req.ArtType))
 	}
 	return req, "", nil
 }

@@ -4,12 +4,14 @@ package rastertest
 import (
 	"bytes"
 	"compress/zlib"
+	"embed"
 	"encoding/binary"
 	"hash/crc32"
 	"image"
 	"image/color"
 	"image/jpeg"
 	"image/png"
+	"slices"
 	"testing"
 )
 
@@ -96,6 +98,49 @@ func VP8X(flags byte, w, h int) []byte {
 		byte(h - 1), byte((h - 1) >> 8), byte((h - 1) >> 16)})
 }
 
+//go:embed testdata/*.webp
+var samples embed.FS
+
+// WebP returns one of the samples: lossy, lossless, alpha or lossy-alpha. All show [Quarters].
+func WebP(name string) []byte {
+	data, err := samples.ReadFile("testdata/" + name + ".webp")
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// Quarters returns 48 by 32 pixels of red, green, blue and yellow. With alpha, the blue is half clear, the yellow wholly.
+func Quarters(alpha bool) *image.NRGBA {
+	img := image.NewNRGBA(image.Rect(0, 0, 48, 32))
+	colours := []color.NRGBA{{200, 40, 40, 255}, {40, 160, 60, 255}, {40, 60, 190, 255}, {230, 220, 120, 255}}
+	if alpha {
+		colours[2].A, colours[3].A = 128, 0
+	}
+	for y := range 32 {
+		for x := range 48 {
+			img.SetNRGBA(x, y, colours[y/16*2+x/24])
+		}
+	}
+	return img
+}
+
+// shortened is a WebP whose only chunk has n bytes, and says so.
+func shortened(data []byte, n int) []byte { return RIFF(RIFFChunk(string(data[12:16]), data[20:20+n])) }
+
+// Oriented returns the picture of a JPEG, a PNG or a lossless WebP without alpha with this EXIF orientation.
+func Oriented(data []byte, orientation uint16, order binary.AppendByteOrder) []byte {
+	exif := EXIF(orientation, order)
+	switch string(data[:3]) {
+	case "\xff\xd8\xff":
+		return slices.Concat(data[:2], exif, data[2:])
+	case "\x89PN":
+		return slices.Concat(data[:33], Chunk("eXIf", exif[10:]), data[33:])
+	}
+	bits := binary.LittleEndian.Uint32(data[21:])
+	return RIFF(VP8X(8, 1+int(bits&0x3fff), 1+int(bits>>14&0x3fff)), data[12:], RIFFChunk("EXIF", exif[10:]))
+}
+
 // EXIF returns a JPEG's APP1 segment with this orientation.
 func EXIF(orientation uint16, order binary.AppendByteOrder) []byte {
 	mark := "II*\x00"
@@ -152,6 +197,17 @@ func AllHostile(t testing.TB) map[string]Hostile {
 		"huge WebP":           {RIFF(RIFFChunk("VP8L", VP8L(16384, 16384))), "webp", "16384 x 16384 pixels"},
 		"WebP of huge canvas": {RIFF(VP8X(0, 1<<24, 1<<24)), "webp", "without a picture"},
 		"WebP of two sizes":   {RIFF(VP8X(0, 4, 4), RIFFChunk("VP8L", VP8L(9000, 9000))), "webp", "holds a picture of"},
-		"GIF":                 {[]byte("GIF89a"), "gif", "the content is GIF"},
+		"long PNG":            {Bomb(10_000_000, 1, 8, 2), "png", "65535 a side"},
+		"cut EXIF":            {slices.Concat(shot[:2], EXIF(6, binary.BigEndian)[:20]), "jpg", "ends within its header"},
+		"EXIF of great length": {slices.Concat(shot[:2], []byte{0xff, 0xe1, 0xff, 0xff}, EXIF(6, binary.BigEndian)[4:], shot[2:]),
+			"jpg", "not a whole JPEG"},
+		"PNG with EXIF of great length": {slices.Concat(good[:33], []byte{0xff, 0xff, 0xff, 0xf0}, []byte("eXIf"), good[33:]),
+			"png", "ends within its header"},
+		"WebP with EXIF of great length": {RIFF(VP8X(8, 48, 32), []byte("EXIF\xf0\xff\xff\xff")), "webp", "too early"},
+		"WebP of great length":           {append(binary.LittleEndian.AppendUint32([]byte("RIFF"), 1<<32-1), WebP("lossless")[8:]...), "webp", "too early"},
+		"cut lossy WebP":                 {shortened(WebP("lossy"), 60), "webp", "not a whole WebP"},
+		"cut lossless WebP":              {shortened(WebP("lossless"), 36), "webp", "not a whole WebP"},
+		"WebP with a cut header":         {RIFF(RIFFChunk("VP8X", make([]byte, 3))), "webp", "header has 3 bytes"},
+		"GIF":                            {[]byte("GIF89a"), "gif", "the content is GIF"},
 	}
 }
