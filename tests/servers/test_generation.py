@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 from nats.js.object_store import ObjectStore
-from PIL import Image
+from PIL import Image, ImageChops, ImageOps, ImageStat
 from support import wait_for
 
 from platform_kit import Deck, Pipeline, Platform, Template
@@ -177,6 +177,45 @@ def test_bad_art_is_the_cards_own_fault(platform: Platform, tmp_path: Path) -> N
     assert adds_up(run) and "fine" in run.images
     rejected = run.rejected.set_index("id")
     assert rejected.loc["torn", "stage"] == "render" and rejected.loc["torn", "column"] == "art"
+
+
+def test_webp_and_photographs_are_shown_as_pillow_shows_them(platform: Platform, tmp_path: Path) -> None:
+    plain = Image.merge("RGB", [Image.radial_gradient("L").resize((90, 60), box=(0, 0, 200, 100))] * 3)
+    plain.paste((200, 30, 20), (0, 0, 30, 15))
+    clear = plain.convert("RGBA")
+    clear.putalpha(Image.linear_gradient("L").resize(plain.size))
+    exif = Image.Exif()
+    pictures = {"lossy.webp": (plain, {"quality": 95}), "lossless.webp": (clear, {"lossless": True})}
+    for orientation in range(1, 9):
+        exif[274] = orientation
+        pictures[f"turned-{orientation}.jpg"] = (plain, {"quality": 95, "exif": exif.tobytes()})
+    exif[274] = 6
+    pictures["turned.webp"] = (plain, {"lossless": True, "exif": exif.tobytes()})
+    rows = []
+    for name, (image, options) in pictures.items():
+        image.save(tmp_path / name, **options)
+        ImageOps.exif_transpose(Image.open(tmp_path / name)).save(tmp_path / f"{name}.png")
+        rows += [{"id": file, "name": file, "art": file} for file in (name, f"{name}.png")]
+    whole = (tmp_path / "lossy.webp").read_bytes()
+    torn = {"cut.webp": whole[: len(whole) // 2], "other.webp": (tmp_path / "turned-1.jpg").read_bytes()}
+    for name, data in torn.items():
+        (tmp_path / name).write_bytes(data)
+        rows.append({"id": name, "name": name, "art": name})
+    (tmp_path / "art.yaml").write_text(
+        "name: art\nsize: {width: 80, height: 70}\nlayers:\n- {kind: art, box: [0, 0, 80, 70], fit: cover, "
+        "position: [0.2, 0.7], palette: ['#000', '#333', '#999', '#fff']}\n"
+    )
+    template = Template.read(tmp_path / "art.yaml")
+    run = platform.generate(Deck(rows, base_dir=tmp_path), template=template, progress=False)
+    assert adds_up(run) and set(run.rejected["id"]) == set(torn), run.rejected
+    rejected = run.rejected.set_index("id")
+    assert set(rejected["column"]) == {"art"} and "not a whole WebP" in rejected.loc["cut.webp", "reason"]
+    assert "its content is JPEG; name it .jpg" in rejected.loc["other.webp", "reason"]
+    for name in pictures:
+        # Where a photograph's colours are fewer than its pixels, programs guess differently what is between.
+        shown, wanted = (run.images[card].image().convert("RGB") for card in (name, f"{name}.png"))
+        difference = ImageStat.Stat(ImageChops.difference(shown, wanted))
+        assert max(difference.mean) < 2, (name, difference.mean)
 
 
 def test_missing_glyphs_are_named(platform: Platform) -> None:

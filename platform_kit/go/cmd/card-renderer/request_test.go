@@ -35,7 +35,7 @@ func TestDecodeRequestRefuses(t *testing.T) {
 		"art of no type":   {`"art":null`, `"art":"` + zeros + `"`, "art", "type"},
 		"art of odd type":  {`"art":null,"art_type":null`, `"art":"` + zeros + `","art_type":"exe"`, "art", "exe"},
 		"type without art": {`"art_type":null`, `"art_type":"png"`, "art", "SHA-256"},
-		"art in capitals": {`"art":null,"art_type":null`, `"art":"` + zeros + `","art_type":"WEBP"`, "art", "webp can"},
+		"art in capitals":  {`"art":null,"art_type":null`, `"art":"` + zeros + `","art_type":"WEBP"`, "art", "webp can"},
 		"a huge seed":      {`"seed":7`, `"seed":1e99`, "", "not the JSON of a card"},
 	} {
 		data := strings.Replace(good, c.old, c.new, 1)
