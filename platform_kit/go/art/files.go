@@ -6,19 +6,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"platform-kit/assets"
 )
 
 const (
 	// Stream keeps what was made, one message a digest.
 	Stream  = "ASSET_FILES"
 	subject = "assets.files."
-	// attempt bounds one wait for an answer; a server that was restarted has forgotten the question.
-	attempt = time.Second
-	pause   = 50 * time.Millisecond
 )
 
 // ErrGone says that the stream answered and does not have the file.
@@ -36,28 +34,14 @@ func NewFiles(nc *nats.Conn) (*Files, error) {
 	return &Files{js, nc}, err
 }
 
-// Put stores a file. Storing the same twice is storing it once, so a lost acknowledgement is followed by another
-// attempt until ctx ends.
+// Put stores a file. Storing the same twice is storing it once.
 func (f *Files) Put(ctx context.Context, file *File, kind string) error {
-	return again(ctx, "the file is not stored", func(ctx context.Context) (bool, error) {
-		_, err := f.js.PublishMsg(ctx,
-			&nats.Msg{Subject: subject + file.Digest, Data: file.data, Header: nats.Header{"Content-Type": {kind}}},
-			jetstream.WithExpectLastSequencePerSubject(0),
-		)
-		var refused *jetstream.APIError
-		switch {
-		case errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence:
-			return true, nil // already there
-		case errors.As(err, &refused), errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrConnectionClosed):
-			return true, err
-		}
-		return err == nil, err
-	})
+	return assets.Keep(ctx, f.js, subject+file.Digest, file.data, kind)
 }
 
 // Get fetches a file by its digest.
 func (f *Files) Get(ctx context.Context, digest string) (data []byte, err error) {
-	err = again(ctx, "the file cannot be fetched", func(ctx context.Context) (bool, error) {
+	err = assets.Again(ctx, "the file cannot be fetched", func(ctx context.Context) (bool, error) {
 		msg, err := f.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+Stream+"."+subject+digest, nil)
 		if err != nil {
 			return errors.Is(err, nats.ErrConnectionClosed), err
@@ -72,24 +56,4 @@ func (f *Files) Get(ctx context.Context, digest string) (data []byte, err error)
 		return true, nil
 	})
 	return data, err
-}
-
-// again asks until there is an answer or ctx ends.
-func again(ctx context.Context, what string, ask func(context.Context) (done bool, err error)) error {
-	for {
-		short, cancel := context.WithTimeout(ctx, attempt)
-		done, err := ask(short)
-		cancel()
-		switch {
-		case err == nil:
-			return nil
-		case done:
-			return fmt.Errorf("%s: %w", what, err)
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("%s: %w", what, err)
-		case <-time.After(pause):
-		}
-	}
 }
