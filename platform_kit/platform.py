@@ -186,8 +186,8 @@ class Platform(ArtVerbs, StreamVerbs, TableVerbs):
         Errors: ``UsageError`` for a service there is none of, naming those there are.
         """
         fleet = self._backing.fleet if self._backing is not None else None
-        if fleet is not None and fleet.has_log(service):
-            return log_tail(fleet.log_folder, service, lines)
+        if fleet is not None and (name := fleet.log_of(service)) is not None:
+            return log_tail(fleet.log_folder, name, lines)
         if self.data_dir is None:
             raise NotRunningError("There are no logs here.", hint="Start the platform first.")
         return log_tail(self.data_dir / "logs", service, lines)

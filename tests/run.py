@@ -25,6 +25,8 @@ ROOT = Path(__file__).resolve().parent.parent
 # It only puts Wombat together; with the race detector its 500 packages would take minutes more.
 WITHOUT_RACE = "platform-kit/cmd/wombat"
 FUZZ_TIME = "3s"
+# Most tests wait for a server most of the time. A file stays together: its tests share what they start.
+SIDE_BY_SIDE = ["-n", str(min(os.cpu_count() or 1, 4)), "--dist", "loadfile"]
 
 
 @dataclass
@@ -147,7 +149,7 @@ def pytest_steps(arguments: Sequence[str]) -> list[Step]:
                 [*pytest, "--nbval-lax", "--nbval-sanitize-with", sanitize, "-W", "default", "notebooks"],
             )
         )
-    steps.append(Step("pytest", [*pytest, *arguments]))
+    steps.append(Step("pytest", [*pytest, *SIDE_BY_SIDE, *arguments]))
     return steps
 
 

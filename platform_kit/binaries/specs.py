@@ -70,13 +70,13 @@ SPECS: dict[str, Spec] = {
         GoBinary(
             "card-renderer",
             "./cmd/card-renderer",
-            sources=("assets", "cmd/card-renderer", "render", "worker/*"),
+            sources=("assets", "cmd/card-renderer", "raster", "render", "worker/*"),
             worker=True,
         ),
         GoBinary(
             "art-worker",
             "./cmd/art-worker",
-            sources=("art", "assets", "cmd/art-worker", "render", "worker/*"),
+            sources=("art", "assets", "cmd/art-worker", "raster", "render", "worker/*"),
             worker=True,
         ),
         GoBinary(

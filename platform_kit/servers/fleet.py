@@ -71,9 +71,11 @@ class Fleet:
         """Where the logs are."""
         return self._folder / "logs"
 
-    def has_log(self, service: str) -> bool:
-        """Whether a process of this name, or of this worker, has written a log here."""
-        return any((self.log_folder / f"{name}.log").is_file() for name in (service, f"{service}-1"))
+    def log_of(self, service: str) -> str | None:
+        """The log that a process of this name, or the first of this worker, has written here."""
+        own = service.removesuffix(self._suffix)  # status shows the name it answers with
+        names = (own, f"{own}-1")
+        return next((name for name in names if (self.log_folder / f"{name}.log").is_file()), None)
 
     def count(self, name: str) -> int:
         """How many processes of this worker there should be."""

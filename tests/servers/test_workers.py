@@ -337,9 +337,9 @@ def test_on_an_attached_platform_they_are_children_of_this_process(own: Platform
         found = pids(attached, "echo-worker")
         assert len(found) == 2 and pids(own, "echo-worker") == {}
         mine = f"echo-worker-1-{socket.gethostname()}-{os.getpid()}"
-        assert by_instance(own)[mine].pid == found["echo-worker-1"]
+        assert by_instance(own)[mine].pid == found[mine]
         # With the worker's own key, which may do less than ours.
-        environ = psutil.Process(found["echo-worker-1"]).environ()
+        environ = psutil.Process(found[mine]).environ()
         assert environ["PLATFORM_NKEY_FILE"] == str(own.credentials_file("worker"))
         attached.scale_workers("echo-worker", 1)
         assert workers.count == 1 and "ready" in attached.logs("echo-worker")
@@ -372,7 +372,9 @@ def test_the_platform_of_a_folder_is_named_when_its_workers_are_to_be_scaled(
                 attached.scale_workers("card-renderer", 2)
             attached.start_workers("card-renderer", count=1, name="helper")
             names = [service.name for service in attached.status().services]
-            assert names == ["nats-server", "wombat", "card-renderer-1", "helper-1"]
+            mine = f"helper-1-{socket.gethostname()}-{os.getpid()}"
+            assert names == ["nats-server", "wombat", "card-renderer-1", mine]
+            assert "ready" in attached.logs(mine)
             assert len(attached.workers()) == 2
 
 
