@@ -185,7 +185,10 @@ def test_webp_and_photographs_are_shown_as_pillow_shows_them(platform: Platform,
     clear = plain.convert("RGBA")
     clear.putalpha(Image.linear_gradient("L").resize(plain.size))
     exif = Image.Exif()
-    pictures = {"lossy.webp": (plain, {"quality": 95}), "lossless.webp": (clear, {"lossless": True})}
+    pictures: dict[str, tuple[Image.Image, dict[str, Any]]] = {
+        "lossy.webp": (plain, {"quality": 95}),
+        "lossless.webp": (clear, {"lossless": True}),
+    }
     for orientation in range(1, 9):
         exif[274] = orientation
         pictures[f"turned-{orientation}.jpg"] = (plain, {"quality": 95, "exif": exif.tobytes()})
