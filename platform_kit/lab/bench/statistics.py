@@ -74,9 +74,15 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> Interv
         return Interval(middle, ordered[rank - 1], ordered[count - rank], covered(rank))
     share = (covered(rank) - confidence) / (covered(rank) - covered(rank + 1))
     inward = (count - rank) * share / (rank + (count - 2 * rank) * share)
-    low = (1 - inward) * ordered[rank - 1] + inward * ordered[rank]
-    high = (1 - inward) * ordered[count - rank] + inward * ordered[count - rank - 1]
+    low = _between(ordered[rank - 1], ordered[rank], inward)
+    high = _between(ordered[count - rank], ordered[count - rank - 1], inward)
     return Interval(middle, low, high, confidence)
+
+
+def _between(start: float, end: float, share: float) -> float:
+    """So far on the way from one to the other; rounding takes it to neither side of them."""
+    low, high = min(start, end), max(start, end)
+    return min(max(start + share * (end - start), low), high)
 
 
 def paired_shift(differences: Sequence[float], confidence: float = 0.99) -> Interval:

@@ -92,3 +92,16 @@ func TestWhatCannotBeAskedEndsWithAReason(t *testing.T) {
 		}
 	}
 }
+
+// A consumer that was left may have sent what nobody took; taking it later asked a subscription that was gone.
+func TestWhatALeftConsumerHasSentIsNotTaken(t *testing.T) {
+	sent := make(chan *nats.Msg, 1)
+	sent <- &nats.Msg{}
+	r := &reader{messages: sent}
+	r.leave()
+	select {
+	case <-r.messages:
+		t.Error("it was taken")
+	default:
+	}
+}

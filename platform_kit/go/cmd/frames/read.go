@@ -216,7 +216,9 @@ func (r *reader) pull() error {
 	return nil
 }
 
+// leave lets go of the consumer. What it has sent and nobody took is dropped: the next one begins with it.
 func (r *reader) leave() {
+	r.messages = nil
 	if r.sub != nil {
 		r.sub.Unsubscribe()
 		r.sub = nil
