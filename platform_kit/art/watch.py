@@ -266,7 +266,8 @@ class ArtWatch(ArtView):
         meter.update(text="watching")
         while self._asked == asked:
             try:
-                await asyncio.wait_for(self._wake.wait(), BREATH_S)
+                async with asyncio.timeout(BREATH_S):
+                    await self._wake.wait()
             except TimeoutError:
                 meter.update()
 

@@ -163,7 +163,9 @@ class _Reader:
             if self._done():
                 return
             try:
-                await asyncio.wait_for(self._arrived.wait(), 0.25)
+                # Before Python 3.12, asyncio.wait_for swallows a cancellation that meets the event.
+                async with asyncio.timeout(0.25):
+                    await self._arrived.wait()
             except TimeoutError:
                 pass
             self._arrived.clear()
@@ -485,7 +487,8 @@ class _Publisher:
             if not sent:
                 self._room.clear()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._room.wait(), 0.02)
+                    async with asyncio.timeout(0.02):
+                        await self._room.wait()
             else:
                 await asyncio.sleep(0)
         self._settled(self._count)

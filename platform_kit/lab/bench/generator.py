@@ -634,7 +634,8 @@ async def _until(
     seen, since = count(), now()
     while not done.is_set() and not connection.closed.is_set():
         try:
-            await asyncio.wait_for(done.wait(), 0.05)
+            async with asyncio.timeout(0.05):
+                await done.wait()
         except TimeoutError:
             if count() != seen:
                 seen, since = count(), now()
